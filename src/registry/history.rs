@@ -1,0 +1,171 @@
+//! The last exits: a bounded ring of what tasks left behind.
+
+use std::collections::VecDeque;
+use std::panic::Location;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::snapshot::Nature;
+use crate::clock;
+use crate::task::kind::KindId;
+use crate::task::{self, Outcome, TaskId, exit};
+
+/// How many exits are kept by default.
+pub const DEFAULT_EXITS: usize = 1_024;
+
+/// A task that has ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Exit {
+    /// Its id.
+    pub id: TaskId,
+    /// Its kind.
+    pub kind: KindId,
+    /// The name that it was given, if it was.
+    pub name: Option<Box<str>>,
+    /// What it was made of.
+    pub nature: Nature,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When.
+    pub ended_at: SystemTime,
+    /// From its spawn to its end.
+    pub lifetime: Duration,
+    /// In polls.
+    pub busy: Duration,
+    /// How often it was polled.
+    pub polls: u64,
+    /// How often it was woken.
+    pub wakes: u64,
+    /// How often it woke itself.
+    pub self_wakes: u64,
+    /// The task that spawned it.
+    pub parent: Option<TaskId>,
+    /// The runtime that it ran in, where that is known.
+    pub runtime: Option<String>,
+    /// Where it was spawned.
+    pub spawned_at: Option<&'static Location<'static>>,
+    /// The size of its future, or of its closure.
+    pub future_bytes: u64,
+    /// What its spawner said of it.
+    pub attributes: Vec<(Box<str>, Box<str>)>,
+    /// What it died of, if it panicked.
+    pub panic: Option<PanicFacts>,
+}
+
+/// What is known of a panic.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PanicFacts {
+    /// Its message, cut to 1 KiB.
+    pub message: String,
+    /// Where it happened; known while an agent runs.
+    pub location: Option<String>,
+}
+
+/// The last exits, oldest first.
+///
+/// Kept while an agent runs; without one nothing is copied when a task ends. All that ended while it ran were
+/// either drained or dropped: `drained + dropped` of two moments differ by the number of tasks that ended between
+/// them.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct History {
+    /// The exits.
+    pub exits: VecDeque<Exit>,
+    /// How many the history has taken in.
+    pub drained: u64,
+    /// How many were taken in and made room for later ones.
+    pub evicted: u64,
+    /// How many found no room on the way here.
+    pub dropped: u64,
+}
+
+/// Takes in what ended since the last time, and returns the last exits.
+#[must_use]
+pub fn exits() -> History {
+    drain();
+    let mut history = ring().history.clone();
+    history.dropped = exit::dropped();
+    history
+}
+
+/// Takes in what ended since the last time.
+pub(crate) fn drain() {
+    let mut ring = ring();
+    let (now, ticks) = (SystemTime::now(), clock::ticks());
+    exit::drain(|exit| {
+        if let Some(exit) = Exit::new(exit, now, ticks) {
+            ring.take_in(exit);
+        }
+    });
+}
+
+/// How many made room for later ones.
+pub(crate) fn evicted() -> u64 {
+    ring().history.evicted
+}
+
+/// Sets how many exits are kept.
+pub(crate) fn set_capacity(capacity: usize) {
+    ring().capacity = capacity;
+}
+
+struct Ring {
+    history: History,
+    capacity: usize,
+}
+
+impl Ring {
+    fn take_in(&mut self, exit: Exit) {
+        let history = &mut self.history;
+        history.drained += 1;
+        history.exits.push_back(exit);
+        while history.exits.len() > self.capacity {
+            history.exits.pop_front();
+            history.evicted += 1;
+        }
+    }
+}
+
+fn ring() -> std::sync::MutexGuard<'static, Ring> {
+    RING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static RING: Mutex<Ring> = Mutex::new(Ring {
+    history: History {
+        exits: VecDeque::new(),
+        drained: 0,
+        evicted: 0,
+        dropped: 0,
+    },
+    capacity: DEFAULT_EXITS,
+});
+
+impl Exit {
+    fn new(exit: exit::Exit, now: SystemTime, ticks: u64) -> Option<Self> {
+        let detail = exit.detail.map(|detail| *detail).unwrap_or_default();
+        Some(Self {
+            id: TaskId::new(exit.id)?,
+            kind: KindId::from_index(exit.kind),
+            name: detail.facts.name,
+            nature: Nature::of(exit.flags),
+            outcome: exit.outcome,
+            ended_at: now - clock::between(exit.ended, ticks),
+            lifetime: clock::between(exit.born, exit.ended),
+            busy: Duration::from_nanos(clock::nanos(exit.busy)),
+            polls: exit.polls,
+            wakes: exit.wakes.saturating_sub(1),
+            self_wakes: exit.self_wakes.into(),
+            parent: TaskId::new(exit.parent),
+            runtime: task::runtime::name(exit.runtime),
+            spawned_at: exit.site,
+            future_bytes: exit.size.into(),
+            attributes: detail.facts.attributes,
+            panic: detail.panic.map(|panic| PanicFacts {
+                message: panic.message,
+                location: panic.location,
+            }),
+        })
+    }
+}

@@ -1,0 +1,319 @@
+//! What is alive now: exact counts by kind, and a row for each task.
+
+use std::panic::Location;
+use std::time::{Duration, SystemTime};
+
+use crate::clock;
+use crate::task::cells::{Histogram, SLOW_POLL, Totals};
+use crate::task::extra::{self, Facts};
+use crate::task::kind::{self, KindId};
+use crate::task::record::{Look, RUNNING, Record, flag};
+use crate::task::{self, Outcome, State, TaskId, local, slab};
+
+/// What is known of one kind: counts since the process started.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KindSummary {
+    /// The kind.
+    pub kind: KindId,
+    /// Tasks ever spawned.
+    pub spawned: u64,
+    /// Tasks that have ended, by outcome.
+    pub finished: Finished,
+    /// How long those that have ended lived.
+    pub lifetime: Histogram,
+    /// How long polls took. Its sum is the kind's busy time.
+    pub poll: Histogram,
+    /// How long tasks that were woken waited for a worker; of a sample of wakes.
+    pub schedule_delay: Histogram,
+}
+
+impl KindSummary {
+    /// Tasks alive: exactly those spawned less those finished, and so never negative.
+    #[must_use]
+    pub fn live(&self) -> u64 {
+        self.spawned.saturating_sub(self.finished.total())
+    }
+
+    /// Polls that took longer than 10 ms.
+    #[must_use]
+    pub fn slow_polls(&self) -> u64 {
+        self.poll.above(SLOW_POLL)
+    }
+
+    /// Adds what is known of another kind.
+    pub fn merge(&mut self, other: &Self) {
+        self.spawned = self.spawned.wrapping_add(other.spawned);
+        for (to, from) in self.finished.0.iter_mut().zip(other.finished.0) {
+            *to = to.wrapping_add(from);
+        }
+        self.lifetime.merge(&other.lifetime);
+        self.poll.merge(&other.poll);
+        self.schedule_delay.merge(&other.schedule_delay);
+    }
+
+    fn new(kind: KindId, totals: Totals) -> Self {
+        Self {
+            kind,
+            spawned: totals.spawned,
+            finished: Finished(totals.finished),
+            lifetime: totals.lifetime,
+            poll: totals.poll,
+            schedule_delay: totals.delay,
+        }
+    }
+}
+
+/// Tasks that have ended, by outcome.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Finished([u64; Outcome::ALL.len()]);
+
+impl Finished {
+    /// How many ended so.
+    #[must_use]
+    pub fn with(&self, outcome: Outcome) -> u64 {
+        self.0.get(outcome as usize).copied().unwrap_or_default()
+    }
+
+    /// How many have ended.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().fold(0, |sum, count| sum.wrapping_add(*count))
+    }
+}
+
+/// Summaries of all kinds of the process, in the order in which they were first used; `other` comes first.
+///
+/// Their numbers belong together: see [`KindSummary::live`]. Takes as long as there are pairs of a kind and a
+/// thread that spawned or polled tasks of it, however many tasks there are.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// lifespan::spawn("summed", async {}).await.expect("no panic");
+/// let kinds = lifespan::registry::kinds();
+/// let kind = kinds.iter().find(|kind| kind.kind.name() == "summed").expect("it was used");
+/// assert_eq!((kind.spawned, kind.live()), (1, 0));
+/// # }
+/// ```
+#[must_use]
+pub fn kinds() -> Vec<KindSummary> {
+    kind::all()
+        .zip(local::totals())
+        .map(|(kind, totals)| KindSummary::new(kind, totals))
+        .collect()
+}
+
+/// What a task is made of.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Nature {
+    /// A future, polled by a runtime.
+    Future,
+    /// A closure on tokio's pool for blocking code. Nothing can abort it once it runs.
+    Blocking,
+    /// An OS thread. Nothing can abort it.
+    Thread,
+}
+
+impl Nature {
+    /// The name that rows show.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Future => "future",
+            Self::Blocking => "blocking",
+            Self::Thread => "thread",
+        }
+    }
+
+    pub(crate) fn of(flags: u16) -> Self {
+        if flags & flag::BLOCKING != 0 {
+            Self::Blocking
+        } else if flags & flag::THREAD != 0 {
+            Self::Thread
+        } else {
+            Self::Future
+        }
+    }
+}
+
+/// One live task, as it was at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Row {
+    /// When it was looked at.
+    pub sampled_at: SystemTime,
+    /// Its id.
+    pub id: TaskId,
+    /// Its kind.
+    pub kind: KindId,
+    /// The name that it was given, if it was.
+    pub name: Option<Box<str>>,
+    /// What it is made of.
+    pub nature: Nature,
+    /// What it is doing. Where wakers pass through, a task that was woken still counts as idle.
+    pub state: State,
+    /// Since it was spawned.
+    pub age: Duration,
+    /// Since its last poll ended; zero while it runs.
+    pub idle: Duration,
+    /// In polls, the running one included.
+    pub busy: Duration,
+    /// Since the running poll began; zero unless it runs.
+    pub running: Duration,
+    /// Polls that have ended.
+    pub polls: u64,
+    /// How often it was woken; `None` where its waker passes through.
+    pub wakes: Option<u64>,
+    /// How often it woke itself while it was polled; `None` where its waker passes through.
+    pub self_wakes: Option<u64>,
+    /// Wakers of it that are alive: how many ways there are to wake it. `None` where its waker passes through.
+    pub wakers: Option<u64>,
+    /// The task that woke it last; `None` where that was none, such as a timer or a socket. Until it was woken, the
+    /// task that spawned it.
+    pub woken_by: Option<TaskId>,
+    /// The task that spawned it.
+    pub parent: Option<TaskId>,
+    /// The runtime that it runs in, where that is known: see the crate's documentation.
+    pub runtime: Option<String>,
+    /// Where it was spawned.
+    pub spawned_at: Option<&'static Location<'static>>,
+    /// The size of its future, or of its closure.
+    pub future_bytes: u64,
+    /// What its spawner said of it.
+    pub attributes: Vec<(Box<str>, Box<str>)>,
+    /// How long it was declared to live at most.
+    pub max_lifetime: Option<Duration>,
+    /// Whether it was declared to live as long as the service.
+    pub long_lived: bool,
+    /// It waits, and no waker of it is alive, as a sweep has found as well: only whoever holds its handle can still
+    /// end it, by aborting it.
+    pub orphaned: bool,
+}
+
+/// The live tasks, one after the other. Ends; holds the rows of one slab at a time.
+#[derive(Debug)]
+#[must_use = "an iterator does nothing until it is asked"]
+pub struct Rows {
+    slab: usize,
+    place: usize,
+}
+
+/// Walks the live tasks, in no order.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let task = lifespan::spawn("waiting", std::future::pending::<()>());
+/// let row = lifespan::registry::rows().find(|row| row.kind.name() == "waiting").expect("it lives");
+/// assert_eq!(row.state, lifespan::State::Scheduled);
+/// # task.abort();
+/// # }
+/// ```
+pub fn rows() -> Rows {
+    extra::sweep_unlinked();
+    Rows { slab: 0, place: 0 }
+}
+
+impl Iterator for Rows {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        while self.slab < slab::slabs() {
+            let records = slab::records(self.slab);
+            while let Some(record) = records.get(self.place) {
+                let at = (self.slab, self.place);
+                self.place += 1;
+                if let Some(row) = read(record, at, |_| true) {
+                    return Some(row);
+                }
+            }
+            self.slab += 1;
+            self.place = 0;
+        }
+        None
+    }
+}
+
+/// The row of one task; `None` where it has ended, or there never was one. Looks at every record.
+#[must_use]
+pub fn row(id: TaskId) -> Option<Row> {
+    (0..slab::slabs()).find_map(|slab| {
+        let mut records = slab::records(slab).iter().enumerate();
+        records.find_map(|(place, record)| read(record, (slab, place), |look| look.id == id.get()))
+    })
+}
+
+/// Whether what one look says of a task would make it an orphan, if a second look says the same.
+///
+/// It is exact only for the root of a task, of which the record knows every waker; and no verdict is given for a
+/// task that is meant to live for ever, since a guard that waits to be aborted looks so.
+pub(crate) fn is_forsaken(look: &Look) -> bool {
+    let exact = flag::ROOT | flag::PASS | flag::FOREIGN | flag::LONG_LIVED;
+    look.forsaken && look.flags & exact == flag::ROOT
+}
+
+/// Stands for one task at one count of polls; never 0.
+pub(crate) fn mark(look: &Look) -> u32 {
+    let mixed = (look.id ^ look.polls.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    #[expect(clippy::cast_possible_truncation, reason = "the high half is what is wanted")]
+    let mark = (mixed >> 32) as u32;
+    mark | 1
+}
+
+fn read(record: &Record, (slab, place): (usize, usize), wanted: impl FnOnce(&Look) -> bool) -> Option<Row> {
+    let look = record.look().filter(wanted)?;
+    let id = TaskId::new(look.id)?;
+    let now = clock::ticks();
+    let facts = record
+        .pin(look.id, |extra| extra.facts.clone())
+        .unwrap_or_default();
+    let orphaned = is_forsaken(&look) && slab::mark(slab, place) == mark(&look);
+    Some(Row::new(id, &look, now, facts, orphaned))
+}
+
+impl Row {
+    fn new(id: TaskId, look: &Look, now: u64, facts: Facts, orphaned: bool) -> Self {
+        let runs = look.phase == RUNNING;
+        let since = clock::between(look.last, now);
+        let busy = Duration::from_nanos(clock::nanos(look.busy));
+        let known = look.flags & (flag::PASS | flag::FOREIGN) == 0;
+        let nature = Nature::of(look.flags);
+        let state = if runs {
+            State::Running
+        } else if look.scheduled && (known || look.polls == 0) {
+            State::Scheduled
+        } else {
+            State::Idle
+        };
+        Self {
+            sampled_at: SystemTime::now(),
+            id,
+            kind: KindId::from_index(look.kind),
+            name: facts.name,
+            nature,
+            state,
+            age: clock::between(look.born, now),
+            idle: if runs { Duration::ZERO } else { since },
+            busy: if runs { busy + since } else { busy },
+            running: if runs { since } else { Duration::ZERO },
+            polls: look.polls,
+            // The spawn is the first wake of a record, and no wake to a reader.
+            wakes: known.then(|| look.wakes.saturating_sub(1)),
+            self_wakes: known.then_some(look.self_wakes.into()),
+            wakers: known.then_some(look.wakers.into()),
+            woken_by: TaskId::new(look.by),
+            parent: TaskId::new(look.parent),
+            runtime: task::runtime::name(look.runtime),
+            spawned_at: look.site,
+            future_bytes: look.size.into(),
+            attributes: facts.attributes,
+            max_lifetime: facts.max_lifetime,
+            long_lived: look.flags & flag::LONG_LIVED != 0,
+            orphaned,
+        }
+    }
+}

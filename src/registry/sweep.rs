@@ -1,0 +1,279 @@
+//! One walk in the background that feeds all that needs a look at each record.
+
+use std::collections::BTreeMap;
+use std::panic::Location;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::snapshot::{is_forsaken, mark};
+use crate::clock;
+use crate::task::extra;
+use crate::task::kind::KindId;
+use crate::task::record::{Look, RUNNING, flag};
+use crate::task::{State, slab};
+
+/// What one sweep has seen.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Sweep {
+    /// When it began.
+    pub at: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// Live tasks by kind; kinds with none are left out.
+    pub kinds: Vec<KindStates>,
+    /// Live tasks by kind and spawn site, for the first 1,024 pairs.
+    pub sites: Vec<SiteStates>,
+    /// Tasks at other sites.
+    pub elsewhere: u64,
+    /// Futures that tokio polls as tasks, by runtime's number; those of unknown runtimes are first.
+    roots: Vec<u64>,
+}
+
+impl Sweep {
+    /// Futures that the runtime of that number polls as tasks; 0 for those of which the runtime is not known.
+    pub(crate) fn roots_in(&self, runtime: u8) -> u64 {
+        self.roots.get(usize::from(runtime)).copied().unwrap_or_default()
+    }
+}
+
+/// Live tasks of one kind, as a sweep saw them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KindStates {
+    /// The kind.
+    pub kind: KindId,
+    /// Tasks by state, in the order of [`State::ALL`].
+    states: [u64; State::ALL.len()],
+    /// Tasks with the verdict *orphaned*.
+    pub orphaned: u64,
+    /// The age of the oldest.
+    pub oldest: Duration,
+}
+
+impl KindStates {
+    /// How many tasks are in that state.
+    #[must_use]
+    pub fn with(&self, state: State) -> u64 {
+        self.states.get(state as usize).copied().unwrap_or_default()
+    }
+}
+
+/// Live tasks of one kind that were spawned at one place.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SiteStates {
+    /// The kind.
+    pub kind: KindId,
+    /// The place.
+    pub spawned_at: &'static Location<'static>,
+    /// How many live.
+    pub live: u64,
+    /// How many of them have the verdict *orphaned*.
+    pub orphaned: u64,
+    /// The age of the oldest.
+    pub oldest: Duration,
+}
+
+/// Looks at every live task, and remembers those that wait without a waker: the next sweep, or row, that finds one
+/// of them unchanged calls it orphaned.
+///
+/// The agent does this every second. Call it where there is no agent, or in a test.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let _task = lifespan::spawn("stuck", std::future::pending::<()>());
+/// tokio::task::yield_now().await;
+/// lifespan::registry::sweep();
+/// let sweep = lifespan::registry::sweep();
+/// assert_eq!(sweep.kinds.iter().map(|kind| kind.orphaned).sum::<u64>(), 1);
+/// # }
+/// ```
+pub fn sweep() -> Arc<Sweep> {
+    extra::sweep_unlinked();
+    // One at a time, since two would take each other's first look for their own.
+    let sweeping = SWEEPING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (at, start) = (SystemTime::now(), clock::ticks());
+    let mut counts = Counts::new(start);
+    for slab in 0..slab::slabs() {
+        for (place, record) in slab::records(slab).iter().enumerate() {
+            let Some(look) = record.look() else { continue };
+            counts.add(&look, verdict(slab, place, &look));
+        }
+    }
+    let sweep = Arc::new(counts.finish(at, clock::between(start, clock::ticks())));
+    drop(sweeping);
+    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&sweep));
+    slab::trim();
+    sweep
+}
+
+/// The last sweep, if there was one.
+#[must_use]
+pub fn last() -> Option<Arc<Sweep>> {
+    LAST.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// How long to wait after a sweep: a second, or so long that sweeps take at most 0.5 % of a core.
+pub(crate) fn pace(took: Duration) -> Duration {
+    took.saturating_mul(200).max(Duration::from_secs(1))
+}
+
+/// Whether this look and one before say the same of a task: that it waits, and nothing can wake it.
+fn verdict(slab: usize, place: usize, look: &Look) -> bool {
+    if !is_forsaken(look) {
+        return false;
+    }
+    let Some(place) = slab::marks(slab).get(place) else {
+        return false;
+    };
+    place.swap(mark(look), Relaxed) == mark(look)
+}
+
+static SWEEPING: Mutex<()> = Mutex::new(());
+static LAST: Mutex<Option<Arc<Sweep>>> = Mutex::new(None);
+
+const SITES: usize = 1_024;
+
+/// What a sweep adds up.
+struct Counts {
+    now: u64,
+    kinds: Vec<Count>,
+    /// By hash of kind and site, with free places behind; at most `SITES` are taken.
+    sites: Vec<Option<(u16, &'static Location<'static>, Count)>>,
+    taken: usize,
+    elsewhere: u64,
+    roots: BTreeMap<u8, u64>,
+}
+
+#[derive(Clone, Copy)]
+struct Count {
+    states: [u64; State::ALL.len()],
+    orphaned: u64,
+    /// When the oldest was spawned.
+    born: u64,
+}
+
+impl Count {
+    const NONE: Self = Self {
+        states: [0; State::ALL.len()],
+        orphaned: 0,
+        born: u64::MAX,
+    };
+
+    fn add(&mut self, state: State, orphaned: bool, born: u64) {
+        self.states[state as usize] += 1;
+        self.orphaned += u64::from(orphaned);
+        self.born = self.born.min(born);
+    }
+}
+
+impl Counts {
+    fn new(now: u64) -> Self {
+        Self {
+            now,
+            kinds: Vec::new(),
+            sites: vec![None; 4 * SITES],
+            taken: 0,
+            elsewhere: 0,
+            roots: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, look: &Look, orphaned: bool) {
+        let known = look.flags & (flag::PASS | flag::FOREIGN) == 0;
+        let state = if look.phase == RUNNING {
+            State::Running
+        } else if look.scheduled && (known || look.polls == 0) {
+            State::Scheduled
+        } else {
+            State::Idle
+        };
+        let kind = usize::from(look.kind);
+        if kind >= self.kinds.len() {
+            self.kinds.resize(kind + 1, Count::NONE);
+        }
+        self.kinds[kind].add(state, orphaned, look.born);
+        match self.site(look) {
+            Some(count) => count.add(state, orphaned, look.born),
+            None => self.elsewhere += 1,
+        }
+        let future = look.flags & (flag::BLOCKING | flag::THREAD) == 0;
+        if future && (look.flags & flag::OUTERMOST != 0 || look.polls == 0) {
+            *self.roots.entry(look.runtime).or_default() += 1;
+        }
+    }
+
+    fn site(&mut self, look: &Look) -> Option<&mut Count> {
+        let site = look.site?;
+        let places = self.sites.len();
+        let hash =
+            (std::ptr::from_ref(site).addr() >> 3 ^ usize::from(look.kind) << 7).wrapping_mul(0x9e37_79b9);
+        let mut at = (hash >> 8) % places;
+        loop {
+            match &self.sites[at] {
+                Some((kind, known, _)) if *kind == look.kind && std::ptr::eq(*known, site) => break,
+                Some(_) => at = (at + 1) % places,
+                None if self.taken < SITES => {
+                    self.sites[at] = Some((look.kind, site, Count::NONE));
+                    self.taken += 1;
+                    break;
+                }
+                None => return None,
+            }
+        }
+        self.sites[at].as_mut().map(|(_, _, count)| count)
+    }
+
+    fn finish(self, at: SystemTime, took: Duration) -> Sweep {
+        let age = |count: &Count| clock::between(count.born, self.now);
+        let kinds = self
+            .kinds
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| count.born != u64::MAX);
+        let most = self.roots.keys().max().map_or(0, |most| usize::from(*most) + 1);
+        let mut roots = vec![0; most];
+        for (runtime, count) in &self.roots {
+            roots[usize::from(*runtime)] = *count;
+        }
+        Sweep {
+            at,
+            took,
+            kinds: kinds
+                .map(|(kind, count)| KindStates {
+                    kind: KindId::from_index(u16::try_from(kind).unwrap_or_default()),
+                    states: count.states,
+                    orphaned: count.orphaned,
+                    oldest: age(count),
+                })
+                .collect(),
+            sites: (self.sites.iter().flatten())
+                .map(|(kind, spawned_at, count)| SiteStates {
+                    kind: KindId::from_index(*kind),
+                    spawned_at,
+                    live: count.states.iter().sum(),
+                    orphaned: count.orphaned,
+                    oldest: age(count),
+                })
+                .collect(),
+            elsewhere: self.elsewhere,
+            roots,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sweeps_take_at_most_a_two_hundredth_of_a_core() {
+        assert_eq!(pace(Duration::ZERO), Duration::from_secs(1));
+        assert_eq!(pace(Duration::from_millis(5)), Duration::from_secs(1));
+        assert_eq!(pace(Duration::from_millis(50)), Duration::from_secs(10));
+    }
+}

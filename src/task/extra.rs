@@ -1,0 +1,91 @@
+//! What only some tasks have: a name, attributes, a limit on their life; and a runtime's waker that changed.
+//!
+//! A bare record is full, so these stand in a box of their own, which costs nothing where there is none.
+//! (A second slab would save an allocation and could not give its memory back: its locks are not zeros.)
+
+use super::record::Record;
+use super::sync::{Mutex, lock};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+/// Facts beyond the record's two cache lines.
+#[derive(Default)]
+pub(crate) struct Extra {
+    pub(crate) facts: Facts,
+    /// The runtime's waker, where it is no longer the one that the record keeps. In an `Arc`, since its clone
+    /// and its drop are foreign code, which must not run under the lock: it could wake this very task.
+    moved: Mutex<Option<Arc<Waker>>>,
+}
+
+/// What the spawner said of a task; does not change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) attributes: Vec<(Box<str>, Box<str>)>,
+    pub(crate) max_lifetime: Option<Duration>,
+}
+
+impl Facts {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.name.is_none() && self.attributes.is_empty() && self.max_lifetime.is_none()
+    }
+}
+
+impl Extra {
+    pub(crate) fn new(facts: Facts) -> Self {
+        Self {
+            facts,
+            moved: Mutex::new(None),
+        }
+    }
+
+    /// Whether the waker that counts is this one.
+    pub(crate) fn wakes_same(&self, waker: &Waker) -> bool {
+        // `will_wake` compares two words and calls nothing.
+        lock(&self.moved)
+            .as_ref()
+            .is_some_and(|moved| moved.will_wake(waker))
+    }
+
+    /// Replaces the waker that counts; the former one is the caller's to drop.
+    #[must_use]
+    pub(crate) fn replace_waker(&self, waker: Waker) -> Option<Arc<Waker>> {
+        let waker = Arc::new(waker);
+        lock(&self.moved).replace(waker)
+    }
+
+    /// The waker that counts.
+    pub(crate) fn waker(&self) -> Option<Arc<Waker>> {
+        lock(&self.moved).clone()
+    }
+}
+
+/// Frees an `Extra` that is out of its record; later, where a reader may still hold it.
+pub(crate) fn discard(record: &'static Record, extra: Box<Extra>, pinned: bool) {
+    if pinned {
+        let mut unlinked = UNLINKED.lock().unwrap_or_else(PoisonError::into_inner);
+        unlinked.push(Unlinked { record, extra });
+    }
+    // else: dropped here, its waker outside of any lock
+}
+
+/// Frees what was unlinked under a reader that is gone now. Called by readers.
+pub(crate) fn sweep_unlinked() {
+    let free: Vec<Unlinked> = {
+        let mut unlinked = UNLINKED.lock().unwrap_or_else(PoisonError::into_inner);
+        unlinked
+            .extract_if(.., |unlinked| !unlinked.record.is_pinned())
+            .collect()
+    };
+    drop(free);
+}
+
+/// An `Extra` that a reader may still hold: as many as tasks end while one reads their names.
+struct Unlinked {
+    record: &'static Record,
+    #[expect(dead_code, reason = "held, to be dropped")]
+    extra: Box<Extra>,
+}
+
+static UNLINKED: StdMutex<Vec<Unlinked>> = StdMutex::new(Vec::new());

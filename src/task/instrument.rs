@@ -1,0 +1,583 @@
+//! The wrapper future: the whole of the hot path.
+
+#![expect(
+    unsafe_code,
+    reason = "pins its future in place, and drops it there at the moment the task ends"
+)]
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::ptr::{NonNull, null};
+use std::task::{Context, Poll};
+
+use super::exit::{self, Detail};
+use super::extra::{Extra, Facts};
+use super::kind::{AsKind, KindId};
+use super::record::{Kept, Record, flag};
+use super::{Outcome, TaskId, local, panic, runtime, slab, waker};
+use crate::clock;
+use crate::config;
+
+/// Tracks any future, whoever spawns it.
+pub trait Track: Future + Sized {
+    /// Registers the future as a task of that kind, from now until it has returned, panicked or been dropped.
+    ///
+    /// This is the way in for every spawner: `tokio::spawn`, a `LocalSet`, `block_on`, `FuturesUnordered`.
+    /// Where one of ours fits ([`spawn`](crate::spawn) and its neighbours), use that: it also knows that the
+    /// future is the root of its task, which the verdict *orphaned* needs; here [`Tracked::root`] says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use lifespan::Track;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let task = tokio::spawn(async { 42 }.tracked("answer"));
+    /// assert_eq!(task.await.expect("no panic"), 42);
+    /// # }
+    /// ```
+    #[track_caller]
+    fn tracked(self, kind: impl AsKind) -> Tracked<Self> {
+        Tracked::new(self, kind.kind_id(), 0, Location::caller())
+    }
+}
+
+impl<F: Future> Track for F {}
+
+/// A future that is registered as a task.
+///
+/// It polls its future with a waker of its own that forwards to the runtime's (see the crate's docs), and drops
+/// it in place as soon as it has returned or panicked; only then has the task ended. What it resolves to, and a
+/// panic, pass through unchanged.
+///
+/// # Panics
+///
+/// Polling it again after it has returned panics, as with an `async` block. (A future of a kind that allows it,
+/// such as a fused one, is gone by then.)
+#[must_use = "futures do nothing unless polled"]
+pub struct Tracked<F, C = AnyOutput> {
+    task: Handle,
+    future: ManuallyDrop<F>,
+    classify: PhantomData<fn() -> C>,
+}
+
+/// What a future is to us: one word.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Handle(*const Record);
+
+/// A `Handle`, taken apart.
+enum Task<'a> {
+    /// It has a record.
+    Recorded(&'a Record),
+    /// No memory was left for a record: it is counted, and nothing more is known of it.
+    Counted(KindId),
+    /// Recording is off.
+    Ignored,
+    /// It has ended.
+    Ended,
+}
+
+impl Handle {
+    const ENDED: Self = Self(null());
+    const IGNORED: Self = Self(std::ptr::without_provenance(2));
+
+    fn counted(kind: KindId) -> Self {
+        // Records are aligned: an odd address is none.
+        Self(std::ptr::without_provenance(usize::from(kind.index()) << 1 | 1))
+    }
+
+    #[inline]
+    fn get<'a>(self) -> Task<'a> {
+        let address = self.0.addr();
+        if address >= PAGE {
+            // SAFETY: made by `Tracked::new` and held until the task ends (invariant 1 of `record`).
+            return Task::Recorded(unsafe { &*self.0 });
+        }
+        if address & 1 == 1 {
+            let index = u16::try_from(address >> 1).unwrap_or(0);
+            return Task::Counted(KindId::from_index(index));
+        }
+        if self == Self::IGNORED {
+            Task::Ignored
+        } else {
+            Task::Ended
+        }
+    }
+}
+
+/// No record is below: kinds are fewer than half of it, and no system maps a first page.
+const PAGE: usize = 4_096;
+const _: () = assert!(super::MAX_KINDS * 2 + 1 < PAGE);
+
+// SAFETY: the handle is a hold on a record, all of whose parts can be used from any thread, by one at a time,
+// which `&mut` ensures as for the future.
+unsafe impl<F: Send, C> Send for Tracked<F, C> {}
+// SAFETY: through `&Tracked` only the future's own `Sync` parts and the task's id can be reached.
+unsafe impl<F: Sync, C> Sync for Tracked<F, C> {}
+
+impl<F: Future> Tracked<F> {
+    pub(crate) fn new(future: F, kind: KindId, flags: u16, site: &'static Location<'static>) -> Self {
+        Self {
+            task: begin(kind, flags, size_of::<F>(), site),
+            future: ManuallyDrop::new(future),
+            classify: PhantomData,
+        }
+    }
+
+    /// Tells an `Err` apart: the outcome of a task that returns one is [`Outcome::Failed`].
+    pub fn fallible<T, E>(self) -> Tracked<F, ByResult>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        self.classified()
+    }
+}
+
+impl<F: Future, C> Tracked<F, C> {
+    pub(crate) fn classified<D>(self) -> Tracked<F, D> {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not dropped and not used again.
+        let future = unsafe { ManuallyDrop::take(&mut this.future) };
+        Tracked {
+            task: this.task,
+            future: ManuallyDrop::new(future),
+            classify: PhantomData,
+        }
+    }
+
+    /// Says that the future will be the root of its task: that the runtime alone polls it, when it was woken.
+    ///
+    /// Only then is the verdict *orphaned* exact, and only then is it given. Our own spawn routes say it. Do not
+    /// say it of a branch of a `select!` or `join!`, which is polled by its parent as well.
+    pub fn root(self) -> Self {
+        self.with(flag::ROOT)
+    }
+
+    /// Lets the runtime's own waker through, for this task only. Its wakes and wakers are then not known.
+    pub fn no_waker(self) -> Self {
+        self.with(flag::PASS)
+    }
+
+    /// Never polls the task for the sake of a dump.
+    ///
+    /// A dump of await points takes one extra poll of the task. Futures must stand that, and this is for those
+    /// that do not.
+    pub fn no_probe(self) -> Self {
+        self.with(flag::NO_PROBE)
+    }
+
+    /// The task's id; `None` where recording is off, or the task has ended.
+    #[must_use]
+    pub fn id(&self) -> Option<TaskId> {
+        match self.task.get() {
+            Task::Recorded(record) => TaskId::new(record.id()),
+            Task::Counted(_) | Task::Ignored | Task::Ended => None,
+        }
+    }
+
+    fn with(self, flags: u16) -> Self {
+        if let Task::Recorded(record) = self.task.get() {
+            record.add_flags(flags);
+        }
+        self
+    }
+
+    pub(crate) fn set_runtime(&self, number: u8) {
+        if let Task::Recorded(record) = self.task.get() {
+            record.set_runtime(number);
+        }
+    }
+
+    pub(crate) fn set_facts(&self, facts: Facts) {
+        if let Task::Recorded(record) = self.task.get() {
+            record.set_extra(Box::new(Extra::new(facts)));
+        }
+    }
+}
+
+/// Registers a task.
+#[inline]
+fn begin(kind: KindId, flags: u16, size: usize, site: &'static Location<'static>) -> Handle {
+    let standing = config::recording();
+    if standing == config::OFF {
+        return Handle::IGNORED;
+    }
+    let record = begin_record(kind, flags | standing, size, site);
+    record.map_or_else(|| Handle::counted(kind), |record| Handle(record.as_ptr()))
+}
+
+/// Counts a task as spawned, and gives it a record if there is one to be had.
+#[inline]
+pub(crate) fn begin_record(
+    kind: KindId,
+    flags: u16,
+    size: usize,
+    site: &'static Location<'static>,
+) -> Option<NonNull<Record>> {
+    local::count(kind.index(), Spawn);
+    let taken = slab::take()?;
+    // SAFETY: a record, and ours now.
+    let record = unsafe { taken.as_ref() };
+    record.begin(&super::record::Birth {
+        id: local::next_id(),
+        kind: kind.index(),
+        flags,
+        size: u32::try_from(size).unwrap_or(u32::MAX),
+        parent: local::current_id(),
+        now: clock::ticks(),
+        site,
+    });
+    Some(taken)
+}
+
+impl<F: Future, C: Classify<F::Output>> Future for Tracked<F, C> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: the future is not moved: it is polled where it is, and dropped there.
+        let this = unsafe { self.get_unchecked_mut() };
+        match this.task.get() {
+            Task::Recorded(record) => this.poll_recorded(record, cx),
+            Task::Ignored => this.pinned().poll(cx),
+            Task::Counted(kind) => this.poll_counted(kind, cx),
+            Task::Ended => polled_after_end(),
+        }
+    }
+}
+
+impl<F, C> Tracked<F, C> {
+    #[inline(always)]
+    fn pinned(&mut self) -> Pin<&mut F> {
+        // SAFETY: pinned with the wrapper, whose users reach it through `poll` alone from now on.
+        unsafe { Pin::new_unchecked(&mut *self.future) }
+    }
+
+    /// Drops the future in place; the task has no future any more.
+    ///
+    /// # Safety
+    ///
+    /// Called once, and the caller sets `task` to `Handle::ENDED`.
+    unsafe fn drop_future(&mut self) {
+        // SAFETY: the caller's promise.
+        unsafe { ManuallyDrop::drop(&mut self.future) };
+    }
+}
+
+impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
+    #[inline(always)]
+    fn poll_recorded(&mut self, record: &'static Record, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let outer = local::set_current(record);
+        let start = clock::ticks();
+        let (wakes, before) = record.enter(start);
+        if local::was_sampled(wakes, before) {
+            count_delay(record, start);
+        }
+        // The first poll, a changed waker, and one that passes through are the rare cases.
+        let stands_in =
+            wakes & 1 == 0 && record.kept() == Kept::words(cx.waker()) || stand_in(record, outer, start, cx);
+        let mut dropped = false;
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let polled = if stands_in {
+                let waker = waker::borrowed(NonNull::from(record));
+                self.pinned().poll(&mut Context::from_waker(&waker))
+            } else {
+                self.pinned().poll(cx)
+            };
+            if polled.is_ready() {
+                dropped = true;
+                self.task = Handle::ENDED;
+                // SAFETY: once, and `task` says so.
+                unsafe { self.drop_future() };
+            }
+            polled
+        }));
+        let end = clock::ticks();
+        local::count(record.kind(), Polled(clock::nanos(end.saturating_sub(start))));
+        match polled {
+            Ok(Poll::Pending) => {
+                record.leave(start, end);
+                local::set_current(outer);
+                Poll::Pending
+            }
+            Ok(Poll::Ready(output)) => {
+                record.leave_for_good(start, end);
+                finish(record, C::outcome(&output), end, None);
+                let_go(record, outer);
+                Poll::Ready(output)
+            }
+            Err(payload) => {
+                record.leave_for_good(start, end);
+                self.task = Handle::ENDED;
+                if !dropped {
+                    // A second panic is not told: the first one is what the task died of.
+                    // SAFETY: once, and `task` says so.
+                    panic::contain(|| unsafe { self.drop_future() });
+                }
+                finish(record, Outcome::Panicked, clock::ticks(), Some(&*payload));
+                let_go(record, outer);
+                resume_unwind(payload)
+            }
+        }
+    }
+
+    #[cold]
+    fn poll_counted(&mut self, kind: KindId, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut dropped = false;
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let polled = self.pinned().poll(cx);
+            if polled.is_ready() {
+                dropped = true;
+                self.task = Handle::ENDED;
+                // SAFETY: once, and `task` says so.
+                unsafe { self.drop_future() };
+            }
+            polled
+        }));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => {
+                count_finished(kind, C::outcome(&output));
+                Poll::Ready(output)
+            }
+            Err(payload) => {
+                self.task = Handle::ENDED;
+                if !dropped {
+                    // SAFETY: once, and `task` says so.
+                    panic::contain(|| unsafe { self.drop_future() });
+                }
+                count_finished(kind, Outcome::Panicked);
+                resume_unwind(payload)
+            }
+        }
+    }
+}
+
+impl<F, C> Drop for Tracked<F, C> {
+    fn drop(&mut self) {
+        let task = self.task;
+        self.task = Handle::ENDED;
+        match task.get() {
+            Task::Ended => {}
+            // SAFETY: once, and `task` says so.
+            Task::Ignored => unsafe { self.drop_future() },
+            Task::Counted(kind) => {
+                let _count = OnDrop(|| count_finished(kind, Outcome::Cancelled));
+                // SAFETY: once, and `task` says so.
+                unsafe { self.drop_future() };
+            }
+            Task::Recorded(record) => {
+                let outer = local::set_current(record);
+                // Also where a destructor of the host panics.
+                let _end = OnDrop(|| {
+                    finish(record, Outcome::Cancelled, clock::ticks(), None);
+                    let_go(record, outer);
+                });
+                // SAFETY: once, and `task` says so.
+                unsafe { self.drop_future() };
+            }
+        }
+    }
+}
+
+impl<F, C> fmt::Debug for Tracked<F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracked").finish_non_exhaustive()
+    }
+}
+
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[cold]
+#[expect(
+    clippy::panic,
+    reason = "the contract of futures: an `async` block does the same"
+)]
+fn polled_after_end() -> ! {
+    panic!("`Tracked` polled after it has ended")
+}
+
+/// Decides whether the record stands in for the waker that a poll came with, where that is not plain.
+#[cold]
+fn stand_in(record: &Record, outer: *const Record, start: u64, cx: &Context<'_>) -> bool {
+    let flags = record.flags();
+    let kept = record.kept();
+    if record.polls() == 0 {
+        first_poll(record, outer, start);
+    }
+    if flags & flag::PASS != 0 {
+        return false;
+    }
+    let runtime = cx.waker();
+    if flags & flag::SPAWNED != 0 && !waker::knows_tokio() {
+        waker::learn_tokio(runtime);
+    }
+    if !waker::is_tokio(runtime) && !(kept.is_none() && runtime::learn_waker() && waker::is_tokio(runtime)) {
+        record.add_flags(flag::FOREIGN);
+        return false;
+    }
+    if kept.is_none() {
+        let waker = Kept::from_waker(runtime.clone());
+        // SAFETY: we hold the future, and none is kept.
+        unsafe { record.keep(waker) };
+        return true;
+    }
+    if record.extra().is_none() {
+        record.set_extra(Box::new(Extra::new(Facts::default())));
+    }
+    if let Some(extra) = record.extra()
+        && !extra.wakes_same(runtime)
+    {
+        let former = extra.replace_waker(runtime.clone());
+        record.moved();
+        // Foreign code, with nothing locked.
+        drop(former);
+    }
+    true
+}
+
+fn first_poll(record: &Record, outer: *const Record, start: u64) {
+    if outer.is_null() {
+        record.add_flags(flag::OUTERMOST);
+    }
+    if !record.has_runtime() {
+        record.set_runtime(local::runtime(runtime::of_this_worker));
+    }
+    // The wake by which it was spawned is a sample for one task in 64.
+    if record.id() % 64 == 0 {
+        count_delayed(record, start);
+    }
+}
+
+#[cold]
+fn count_delay(record: &Record, start: u64) {
+    if let Some(woken) = local::take_stamp(record) {
+        local::count(record.kind(), Delayed(clock::nanos(start.saturating_sub(woken))));
+    }
+}
+
+/// Counts a task as ended and tells of it. Its destructors have run.
+#[inline]
+pub(crate) fn finish(record: &Record, outcome: Outcome, end: u64, payload: Option<&(dyn Any + Send)>) {
+    let lifetime = clock::nanos(end.saturating_sub(record.born()));
+    local::count(record.kind(), Finish(outcome, lifetime));
+    if exit::wanted() {
+        tell(record, outcome, end, payload);
+    }
+    record.end();
+}
+
+/// Counts a task without a record as ended. How long it lived is not known.
+pub(crate) fn count_finished(kind: KindId, outcome: Outcome) {
+    local::count(kind.index(), Finish(outcome, 0));
+}
+
+/// Counts how long a task waited for its first run.
+pub(crate) fn count_delayed(record: &Record, start: u64) {
+    let waited = clock::nanos(start.saturating_sub(record.born()));
+    local::count(record.kind(), Delayed(waited));
+}
+
+/// Lets go of a record whose task has ended. `outer` is the current task again before foreign code runs: the
+/// runtime's waker is dropped here, and the record may be another task's by then.
+#[inline]
+pub(crate) fn let_go(record: &'static Record, outer: *const Record) {
+    local::set_current(outer);
+    waker::release(NonNull::from(record));
+}
+
+#[cold]
+fn tell(record: &Record, outcome: Outcome, ended: u64, payload: Option<&(dyn Any + Send)>) {
+    let facts = record.extra().map(|extra| extra.facts.clone());
+    let panic = payload.map(panic::told);
+    let detail = (facts.is_some() || panic.is_some()).then(|| {
+        Box::new(Detail {
+            facts: facts.unwrap_or_default(),
+            panic,
+        })
+    });
+    local::keep_exit(record.exit(outcome, ended, detail));
+}
+
+#[derive(Clone, Copy)]
+struct Spawn;
+impl local::Count for Spawn {
+    #[inline(always)]
+    fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
+        cells.spawn::<A>();
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Polled(u64);
+impl local::Count for Polled {
+    #[inline(always)]
+    fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
+        cells.poll::<A>(self.0);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Delayed(u64);
+impl local::Count for Delayed {
+    fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
+        cells.delay::<A>(self.0);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Finish(Outcome, u64);
+impl local::Count for Finish {
+    #[inline(always)]
+    fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
+        cells.finish::<A>(self.0, self.1);
+    }
+}
+
+/// How the outcome of a task that has returned is told from what it returned.
+pub trait Classify<T>: sealed::Sealed {
+    #[doc(hidden)]
+    fn outcome(output: &T) -> Outcome;
+}
+
+/// Every task that returns has completed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AnyOutput;
+
+impl<T> Classify<T> for AnyOutput {
+    fn outcome(_: &T) -> Outcome {
+        Outcome::Completed
+    }
+}
+
+/// A task that returns an `Err` has failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ByResult;
+
+impl<T, E> Classify<Result<T, E>> for ByResult {
+    fn outcome(output: &Result<T, E>) -> Outcome {
+        if output.is_ok() {
+            Outcome::Completed
+        } else {
+            Outcome::Failed
+        }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::AnyOutput {}
+    impl Sealed for super::ByResult {}
+}

@@ -1,0 +1,610 @@
+//! One task's facts, in two cache lines; and the protocol by which the record is its task's waker.
+//!
+//! A task is polled with a waker that points to its own record and forwards to the runtime's (see
+//! [`waker`](super::waker)). So the record knows at every moment how often its task was woken, whether it
+//! is idle or scheduled, and how many ways to wake it are left. Nothing here calls foreign code: what must
+//! be called or dropped is handed to the caller.
+//!
+//! # Invariants
+//!
+//! 1. A record's memory stays mapped and stays a record for the life of the process. All bytes zero is a
+//!    valid free record (`id` is 0): the slab gives pages back to the system, which then read as zeros.
+//! 2. The low half of `holders` counts the task itself, while it lives, and every live clone of its waker.
+//!    Whoever takes it to zero gives the record back, once. From 2^31 on it is stuck and the record is
+//!    never given back, so that 2^32 forgotten clones cannot free a record in use.
+//! 3. `kept` is written only by whoever polls, and only while no clone of our waker was ever made; after
+//!    the first clone it does not change until `holders` is zero. So a waker may read it without a lock.
+//! 4. Bit 0 of `wakes` says that the runtime's waker has changed and is in the `Extra`. It is one word with
+//!    the count of wakes, so that a wake either sees the change or is seen by the poll that made it.
+//! 5. `id` is the last of the facts to be stored when a record is taken, with `Release`, behind a
+//!    `fence(Release)` before the first: a reader that finds the same `id` before and after has read one
+//!    task's facts.
+//! 6. `phase`, `seen`, `polls`, `busy`, `last`, `flags`, `self_wakes` and `runtime` have one writer at a
+//!    time: whoever holds the task's future exclusively. Only `holders`, `wakes` and `pins` are counted by
+//!    many, and `by` is overwritten by many.
+//! 7. `extra` is replaced only by whoever holds the future, and taken by whoever gives the record back.
+//!    A reader counts itself in `pins` before it loads the pointer; who takes the `Extra` out looks at
+//!    `pins` after that, and leaves it to be freed later where a reader may hold it.
+//!
+//! The orderings that are needed, and why, are beside each operation; `models` fail when one is weakened.
+
+#![expect(
+    unsafe_code,
+    reason = "a kept waker is two words, and what a record points to outlives it"
+)]
+
+use super::Outcome;
+use super::exit::{Detail, Exit};
+use super::extra::Extra;
+use super::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, UnsafeCell, fence};
+use std::panic::Location;
+use std::ptr::{null, null_mut};
+use std::task::{RawWakerVTable, Waker};
+
+use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+
+pub(crate) const WAITING: u8 = 1;
+pub(crate) const RUNNING: u8 = 2;
+pub(crate) const ENDED: u8 = 3;
+
+/// What is known of a task beside its counters; bits of [`Record::flags`].
+pub(crate) mod flag {
+    /// The runtime's waker passes through: by request, or there is none (a thread, a blocking job).
+    pub(crate) const PASS: u16 = 1;
+    /// The future is the root of its task: nobody polls it unasked.
+    pub(crate) const ROOT: u16 = 1 << 1;
+    /// Spawned by one of our routes, so that the first waker it sees is tokio's.
+    pub(crate) const SPAWNED: u16 = 1 << 2;
+    /// Was polled with a waker that we do not stand in for: what the record knows of wakers is not all.
+    pub(crate) const FOREIGN: u16 = 1 << 3;
+    /// No other tracked task was being polled around its first poll.
+    pub(crate) const OUTERMOST: u16 = 1 << 4;
+    /// Is meant to live as long as the service.
+    pub(crate) const LONG_LIVED: u16 = 1 << 5;
+    /// Must not be polled for the sake of a dump.
+    pub(crate) const NO_PROBE: u16 = 1 << 6;
+    /// A job on tokio's blocking pool.
+    pub(crate) const BLOCKING: u16 = 1 << 7;
+    /// An OS thread.
+    pub(crate) const THREAD: u16 = 1 << 8;
+}
+
+/// One task's facts. The first line is written by polls and wakes, most of the second once.
+#[repr(C, align(64))]
+pub(crate) struct Record {
+    /// Low half: the task while it lives, and live clones of its waker. High half: clones ever made.
+    holders: AtomicU64,
+    /// Twice the number of wakes, the spawn counted as one; bit 0: the runtime's waker has changed.
+    wakes: AtomicU64,
+    /// `wakes` at the start of the last poll: scheduled where the two differ.
+    seen: AtomicU64,
+    polls: AtomicU64,
+    /// The task that woke it last; 0 where that was none.
+    by: AtomicU64,
+    /// Ticks spent in polls that have ended.
+    busy: AtomicU64,
+    /// Ticks when the running poll began, or the last one ended.
+    last: AtomicU64,
+    self_wakes: AtomicU32,
+    /// Readers that may hold what `extra` points to.
+    pins: AtomicU16,
+    phase: AtomicU8,
+    runtime: AtomicU8,
+
+    kept: UnsafeCell<Kept>,
+    born: AtomicU64,
+    id: AtomicU64,
+    site: AtomicPtr<Location<'static>>,
+    parent: AtomicU64,
+    extra: AtomicPtr<Extra>,
+    /// Bytes of the future.
+    size: AtomicU32,
+    kind: AtomicU16,
+    flags: AtomicU16,
+}
+
+/// A waker's two words, or none.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Kept {
+    data: *const (),
+    vtable: *const RawWakerVTable,
+}
+
+impl Kept {
+    const NONE: Self = Self {
+        data: null(),
+        vtable: null(),
+    };
+
+    #[inline]
+    pub(crate) fn words(waker: &Waker) -> Self {
+        Self {
+            data: waker.data(),
+            vtable: waker.vtable(),
+        }
+    }
+
+    /// Takes the waker apart; nothing is dropped until [`into_waker`](Self::into_waker) puts it together.
+    pub(crate) fn from_waker(waker: Waker) -> Self {
+        Self::words(&std::mem::ManuallyDrop::new(waker))
+    }
+
+    #[inline]
+    pub(crate) fn is_none(self) -> bool {
+        self.vtable.is_null()
+    }
+
+    /// The waker, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// The words came from a waker that was taken apart, and this is either the only time that it is put
+    /// together, or the result is not dropped and the original outlives it.
+    #[inline]
+    pub(crate) unsafe fn into_waker(self) -> Option<Waker> {
+        if self.is_none() {
+            return None;
+        }
+        // SAFETY: the vtable pointer came from a `&'static RawWakerVTable`.
+        let vtable = unsafe { &*self.vtable };
+        // SAFETY: the two words belong to one waker; who puts it together is the caller's promise.
+        Some(unsafe { Waker::new(self.data, vtable) })
+    }
+}
+
+// SAFETY: every field but `kept` is an atomic; `kept` is a waker, which is Send and Sync, and accesses to
+// it are ordered by invariant 3.
+unsafe impl Sync for Record {}
+// SAFETY: as above.
+unsafe impl Send for Record {}
+
+/// What a new task is to be, see [`Record::begin`].
+#[derive(Clone, Copy)]
+pub(crate) struct Birth {
+    pub(crate) id: u64,
+    pub(crate) kind: u16,
+    pub(crate) flags: u16,
+    pub(crate) size: u32,
+    pub(crate) parent: u64,
+    pub(crate) now: u64,
+    pub(crate) site: &'static Location<'static>,
+}
+
+/// What is left when the last holder lets go: to be dropped by the caller, after the record was given back.
+#[must_use]
+pub(crate) struct Remains {
+    pub(crate) kept: Kept,
+    pub(crate) extra: *mut Extra,
+    /// A reader may hold the `Extra`.
+    pub(crate) pinned: bool,
+}
+
+/// What a wake has to do.
+pub(crate) enum Forward {
+    /// Wake this one, which stays in the record.
+    Kept(Kept),
+    /// The runtime's waker has changed: the one in the `Extra` counts.
+    Moved,
+}
+
+// ===== what the holder of the future does =====
+
+impl Record {
+    /// Makes a free record that of a new task, which holds it.
+    pub(crate) fn begin(&self, birth: &Birth) {
+        // `id` is 0 since the record was emptied: a reader that sees any store below sees that too, and so
+        // that the record is no longer its former task's.
+        fence(Release);
+        self.holders.store(1, Relaxed);
+        self.wakes.store(2, Relaxed); // spawned: scheduled
+        self.seen.store(0, Relaxed);
+        self.polls.store(0, Relaxed);
+        self.by.store(birth.parent, Relaxed);
+        self.busy.store(0, Relaxed);
+        self.last.store(birth.now, Relaxed);
+        self.self_wakes.store(0, Relaxed);
+        self.runtime.store(0, Relaxed);
+        self.born.store(birth.now, Relaxed);
+        self.site
+            .store(std::ptr::from_ref(birth.site).cast_mut(), Relaxed);
+        self.parent.store(birth.parent, Relaxed);
+        self.size.store(birth.size, Relaxed);
+        self.kind.store(birth.kind, Relaxed);
+        self.flags.store(birth.flags, Relaxed);
+        self.phase.store(WAITING, Relaxed);
+        self.id.store(birth.id, Release);
+    }
+
+    /// Begins a poll; returns the wakes that it answers, and those that the poll before has answered.
+    #[inline]
+    pub(crate) fn enter(&self, now: u64) -> (u64, u64) {
+        // In this order, for `look`: who sees that the wakes are answered sees that the task runs.
+        self.phase.store(RUNNING, Relaxed);
+        let before = self.seen.load(Relaxed);
+        let wakes = self.wakes.load(Relaxed);
+        self.seen.store(wakes, Release);
+        self.last.store(now, Relaxed);
+        (wakes, before)
+    }
+
+    /// Ends a poll after which the task waits.
+    #[inline]
+    pub(crate) fn leave(&self, start: u64, now: u64) {
+        self.count_poll(start, now);
+        self.phase.store(WAITING, Release);
+    }
+
+    /// Counts a poll. `polls` goes before the phase and with `Release`: who sees the count of wakers as this
+    /// poll left it must not take the poll before for the last one.
+    #[inline]
+    fn count_poll(&self, start: u64, now: u64) {
+        self.polls.store(self.polls.load(Relaxed) + 1, Release);
+        let spent = now.saturating_sub(start);
+        self.busy
+            .store(self.busy.load(Relaxed).wrapping_add(spent), Relaxed);
+        self.last.store(now, Relaxed);
+    }
+
+    /// Counts the poll in which the task ended; that it has ended is said by [`end`](Self::end).
+    pub(crate) fn leave_for_good(&self, start: u64, now: u64) {
+        self.count_poll(start, now);
+    }
+
+    /// The task has ended: its destructors have run. The caller still holds the record.
+    pub(crate) fn end(&self) {
+        self.phase.store(ENDED, Relaxed);
+    }
+
+    /// Runs without being polled: a thread, a blocking job.
+    pub(crate) fn run(&self, now: u64) {
+        let _ = self.enter(now);
+    }
+
+    /// The runtime's waker, as it was when the first poll began.
+    #[inline]
+    pub(crate) fn kept(&self) -> Kept {
+        // SAFETY: invariant 3; the caller holds the future or a clone of our waker.
+        self.kept.with(|kept| unsafe { *kept })
+    }
+
+    /// Keeps the runtime's waker for all clones of ours.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the future, and none is kept yet.
+    pub(crate) unsafe fn keep(&self, waker: Kept) {
+        // SAFETY: no clone of our waker exists before one is kept (invariant 3), so nobody reads.
+        self.kept.with_mut(|kept| unsafe { *kept = waker });
+    }
+
+    /// Says that the runtime's waker in the `Extra` counts from now on. It must be there already.
+    ///
+    /// Some leaves (tokio's oneshot, its `JoinHandle`) only load their state where they find their waker
+    /// unchanged, so nothing of theirs orders this before a wake. The read-modify-write of `wakes` does: a
+    /// wake before it is answered by the poll that is about to begin, one after it sees the bit.
+    pub(crate) fn moved(&self) {
+        let wakes = self.wakes.fetch_or(1, AcqRel) | 1;
+        self.seen.store(wakes, Release);
+    }
+
+    /// Adds to what is known of the task. Holder of the future only.
+    pub(crate) fn add_flags(&self, flags: u16) {
+        self.flags.store(self.flags.load(Relaxed) | flags, Relaxed);
+    }
+
+    pub(crate) fn set_runtime(&self, runtime: u8) {
+        self.runtime.store(runtime, Relaxed);
+    }
+
+    /// The `Extra`, if the task has one. Whoever holds the record may use it (invariant 7).
+    pub(crate) fn extra(&self) -> Option<&Extra> {
+        let extra = self.extra.load(Acquire);
+        // SAFETY: it is freed only when the record has no holder any more, and the caller is one.
+        unsafe { extra.as_ref() }
+    }
+
+    /// Gives the task an `Extra`. Holder of the future only, and only where there is none.
+    pub(crate) fn set_extra(&self, extra: Box<Extra>) {
+        self.extra.store(Box::into_raw(extra), Release);
+    }
+}
+
+// ===== what a waker does =====
+
+impl Record {
+    /// Counts one more holder.
+    #[inline]
+    pub(crate) fn clone_waker(&self) {
+        // Relaxed: whoever clones holds one, as for an `Arc`.
+        let before = self.holders.fetch_add((1 << 32) | 1, Relaxed);
+        if low(before) >= STUCK {
+            self.stick();
+        }
+    }
+
+    /// Counts a wake by `by` (the task being polled on this thread, or 0), and says whom to wake.
+    #[inline]
+    pub(crate) fn wake(&self, by: u64) -> (Forward, u64) {
+        // Before it is forwarded and before the waker is given back: a reader that finds no waker must
+        // find the wake. AcqRel for `moved`.
+        let before = self.wakes.fetch_add(2, AcqRel);
+        self.by.store(by, Relaxed);
+        let forward = if before & 1 == 0 {
+            Forward::Kept(self.kept())
+        } else {
+            Forward::Moved
+        };
+        (forward, before)
+    }
+
+    /// Counts a wake by the task itself, during its own poll.
+    #[inline]
+    pub(crate) fn count_self_wake(&self) {
+        // The poller's own thread: invariant 6.
+        self.self_wakes
+            .store(self.self_wakes.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Lets go; where that was the last holder, the record is free, and the caller must give it back and
+    /// then drop what remains.
+    #[inline]
+    pub(crate) fn release(&self) -> Option<Remains> {
+        let before = self.holders.fetch_sub(1, Release);
+        if low(before) != 1 {
+            if low(before) > STUCK {
+                self.stick();
+            }
+            return None;
+        }
+        // All that other holders did with the record happened before it is emptied.
+        fence(Acquire);
+        Some(self.empty())
+    }
+
+    fn empty(&self) -> Remains {
+        // SAFETY: no holder is left, so nobody else looks at the kept waker (invariants 2, 3).
+        let kept = self
+            .kept
+            .with_mut(|kept| unsafe { std::mem::replace(&mut *kept, Kept::NONE) });
+        self.id.store(0, Relaxed);
+        let mut remains = Remains {
+            kept,
+            extra: null_mut(),
+            pinned: false,
+        };
+        if !self.extra.load(Relaxed).is_null() {
+            // SeqCst on both words, against `pin`: either the reader finds no pointer, or it is found here.
+            remains.extra = self.extra.swap(null_mut(), SeqCst);
+            remains.pinned = self.pins.load(SeqCst) != 0;
+        }
+        remains
+    }
+
+    #[cold]
+    fn stick(&self) {
+        // Every step across the mark comes here, so that the count stays near it.
+        self.holders
+            .store(u64::from(STUCK) + (u64::from(STUCK) >> 1), Relaxed);
+    }
+
+    /// As if that many clones had been forgotten.
+    #[cfg(test)]
+    pub(crate) fn forget_clones(&self, clones: u32) {
+        self.holders.fetch_add(u64::from(clones), Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn holders(&self) -> u32 {
+        low(self.holders.load(Acquire))
+    }
+
+    /// The task's id. Holders only: anybody else may read the next task's.
+    #[inline]
+    pub(crate) fn id(&self) -> u64 {
+        self.id.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn kind(&self) -> u16 {
+        self.kind.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn born(&self) -> u64 {
+        self.born.load(Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn polls(&self) -> u64 {
+        self.polls.load(Relaxed)
+    }
+
+    pub(crate) fn has_runtime(&self) -> bool {
+        self.runtime.load(Relaxed) != 0
+    }
+
+    /// What is told of the task once it has ended.
+    pub(crate) fn exit(&self, outcome: Outcome, ended: u64, detail: Option<Box<Detail>>) -> Exit {
+        let site = self.site.load(Relaxed);
+        Exit {
+            id: self.id(),
+            parent: self.parent.load(Relaxed),
+            born: self.born(),
+            ended,
+            busy: self.busy.load(Relaxed),
+            polls: self.polls(),
+            wakes: self.wakes.load(Relaxed) >> 1,
+            // SAFETY: only ever a `&'static Location` or null.
+            site: unsafe { site.cast_const().as_ref() },
+            detail,
+            self_wakes: self.self_wakes.load(Relaxed),
+            size: self.size.load(Relaxed),
+            kind: self.kind(),
+            flags: self.flags(),
+            outcome,
+            runtime: self.runtime.load(Relaxed),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn flags(&self) -> u16 {
+        self.flags.load(Relaxed)
+    }
+}
+
+// ===== what a reader does =====
+
+/// One look at a record that belongs to a task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) id: u64,
+    pub(crate) kind: u16,
+    pub(crate) flags: u16,
+    pub(crate) runtime: u8,
+    pub(crate) phase: u8,
+    /// A waiting task with a wake that no poll has answered yet.
+    pub(crate) scheduled: bool,
+    /// It waits, was polled, nothing woke it since, and no waker of it is left.
+    pub(crate) forsaken: bool,
+    pub(crate) wakers: u32,
+    pub(crate) clones: u32,
+    /// The spawn counts as one.
+    pub(crate) wakes: u64,
+    pub(crate) polls: u64,
+    pub(crate) by: u64,
+    pub(crate) self_wakes: u32,
+    pub(crate) busy: u64,
+    pub(crate) last: u64,
+    pub(crate) born: u64,
+    pub(crate) parent: u64,
+    pub(crate) size: u32,
+    pub(crate) site: Option<&'static Location<'static>>,
+}
+
+impl Record {
+    /// Reads one task's facts; `None` where the record is free or changed its task meanwhile.
+    ///
+    /// The *order* of the loads is the proof of `forsaken`. Who wakes counts the wake before it gives its
+    /// waker back, so who sees no waker sees the wake; who sees that a poll has answered the wake sees that
+    /// the task runs; a poll that ended meanwhile shows in `polls`; and `id` tells another task's facts.
+    pub(crate) fn look(&self) -> Option<Look> {
+        let id = self.id.load(Acquire);
+        if id == 0 {
+            return None;
+        }
+        let polls = self.polls.load(Acquire);
+        let holders = self.holders.load(Acquire);
+        let wakes = self.wakes.load(Acquire);
+        let seen = self.seen.load(Acquire);
+        let phase = self.phase.load(Acquire);
+        let site = self.site.load(Relaxed);
+        let look = Look {
+            id,
+            kind: self.kind.load(Relaxed),
+            flags: self.flags.load(Relaxed),
+            runtime: self.runtime.load(Relaxed),
+            phase,
+            scheduled: phase == WAITING && wakes >> 1 != seen >> 1,
+            forsaken: phase == WAITING && polls > 0 && low(holders) == 1 && wakes >> 1 == seen >> 1,
+            wakers: low(holders).saturating_sub(1),
+            clones: high(holders),
+            wakes: wakes >> 1,
+            polls,
+            by: self.by.load(Relaxed),
+            self_wakes: self.self_wakes.load(Relaxed),
+            busy: self.busy.load(Relaxed),
+            last: self.last.load(Relaxed),
+            born: self.born.load(Relaxed),
+            parent: self.parent.load(Relaxed),
+            size: self.size.load(Relaxed),
+            // SAFETY: only ever a `&'static Location` or null (invariant 1).
+            site: unsafe { site.cast_const().as_ref() },
+        };
+        // The loads above are not moved behind those below.
+        fence(Acquire);
+        // A poll that ended meanwhile spoils only the verdict; another task spoils all.
+        let polled = self.polls.load(Relaxed) != polls;
+        let same = self.id.load(Relaxed) == id;
+        let look = Look {
+            forsaken: look.forsaken && !polled,
+            ..look
+        };
+        (same && matches!(phase, WAITING | RUNNING)).then_some(look)
+    }
+
+    /// Lets `read` see the `Extra` of the task `id`, if this still is its record and it has one.
+    pub(crate) fn pin<R>(&self, id: u64, read: impl FnOnce(&Extra) -> R) -> Option<R> {
+        struct Pinned<'a>(&'a Record);
+        impl Drop for Pinned<'_> {
+            fn drop(&mut self) {
+                self.0.pins.fetch_sub(1, Release);
+            }
+        }
+        if self.extra.load(Relaxed).is_null() {
+            return None;
+        }
+        if self.pins.load(Relaxed) > MOST_PINS {
+            return None; // thousands of readers at once: this one does without
+        }
+        self.pins.fetch_add(1, SeqCst);
+        let pinned = Pinned(self);
+        let extra = self.extra.load(SeqCst);
+        // SAFETY: whoever takes it out after this load sees the pin, and does not free it (invariant 7).
+        let result = unsafe { extra.cast_const().as_ref() }
+            .filter(|_| self.id.load(Acquire) == id)
+            .map(read);
+        drop(pinned);
+        result
+    }
+
+    /// Whether a reader may hold an `Extra` of this record.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pins.load(SeqCst) != 0
+    }
+}
+
+#[cfg(all(test, task_loom))]
+impl Record {
+    pub(crate) fn new() -> Self {
+        Self {
+            holders: AtomicU64::new(0),
+            wakes: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            polls: AtomicU64::new(0),
+            by: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+            self_wakes: AtomicU32::new(0),
+            pins: AtomicU16::new(0),
+            phase: AtomicU8::new(0),
+            runtime: AtomicU8::new(0),
+            kept: UnsafeCell::new(Kept::NONE),
+            born: AtomicU64::new(0),
+            id: AtomicU64::new(0),
+            site: AtomicPtr::new(null_mut()),
+            parent: AtomicU64::new(0),
+            extra: AtomicPtr::new(null_mut()),
+            size: AtomicU32::new(0),
+            kind: AtomicU16::new(0),
+            flags: AtomicU16::new(0),
+        }
+    }
+}
+
+/// From here on the count of holders is stuck.
+const STUCK: u32 = 1 << 31;
+const MOST_PINS: u16 = u16::MAX / 2;
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+const fn low(word: u64) -> u32 {
+    word as u32
+}
+
+#[inline]
+const fn high(word: u64) -> u32 {
+    low(word >> 32)
+}
+
+#[cfg(not(all(test, task_loom)))]
+const _: () = assert!(size_of::<Record>() == 128, "two cache lines");

@@ -1,0 +1,130 @@
+//! The waker that points to a task's record; the vtable is all of it.
+//!
+//! It is the same waker at every poll of a task, so that `will_wake` holds and leaves do not register anew.
+//! A clone costs one increment of the record's own count, as it would cost one of tokio's.
+
+#![expect(unsafe_code, reason = "a raw waker is a pointer and a table of functions")]
+
+use super::extra;
+use super::local;
+use super::record::{Forward, Record};
+use super::slab;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+/// The task's waker, for the length of a poll: it is borrowed from the task's own hold on the record, and so
+/// is not counted and must not be dropped.
+#[inline]
+pub(crate) fn borrowed(record: NonNull<Record>) -> ManuallyDrop<Waker> {
+    // SAFETY: the functions of the table accept a pointer to a record that is held, as the caller does.
+    ManuallyDrop::new(unsafe { Waker::new(record.as_ptr().cast_const().cast(), &VTABLE) })
+}
+
+/// Lets go of a record for its task, which has ended.
+pub(crate) fn release(record: NonNull<Record>) {
+    // SAFETY: the caller holds it (invariant 1 of `record`).
+    let held = unsafe { record.as_ref() };
+    if let Some(remains) = held.release() {
+        slab::give(record);
+        // Foreign code last, when nothing of ours is borrowed or locked: it may spawn, wake or panic.
+        if let Some(extra) = NonNull::new(remains.extra) {
+            // SAFETY: it came from a box, and was taken out of the record by one caller only.
+            let extra = unsafe { Box::from_raw(extra.as_ptr()) };
+            extra::discard(held, extra, remains.pinned);
+        }
+        // SAFETY: taken out of the record for good: put together and dropped once.
+        drop(unsafe { remains.kept.into_waker() });
+    }
+}
+
+/// Whether this is a waker of tokio's tasks, which ends them explicitly. An executor that ends a task with its
+/// last waker would leak one whose record keeps that waker, and some poll without being woken: we do not
+/// stand in for theirs.
+#[inline]
+pub(crate) fn is_tokio(waker: &Waker) -> bool {
+    std::ptr::eq(TOKIO.load(Relaxed), waker.vtable())
+}
+
+/// Whether the table of tokio's wakers is known yet.
+pub(crate) fn knows_tokio() -> bool {
+    !TOKIO.load(Relaxed).is_null()
+}
+
+/// Takes it from a waker that is known to be of a tokio task.
+pub(crate) fn learn_tokio(waker: &Waker) {
+    TOKIO.store(std::ptr::from_ref(waker.vtable()).cast_mut(), Relaxed);
+}
+
+static TOKIO: AtomicPtr<RawWakerVTable> = AtomicPtr::new(std::ptr::null_mut());
+
+static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+/// # Safety
+///
+/// `data` is of a waker of [`VTABLE`], whose holder holds the record.
+#[inline]
+unsafe fn record<'a>(data: *const ()) -> &'a Record {
+    // SAFETY: a record stays one (invariant 1 of `record`).
+    unsafe { &*data.cast::<Record>() }
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: the contract of a raw waker's table.
+    unsafe { record(data) }.clone_waker();
+    RawWaker::new(data, &VTABLE)
+}
+
+unsafe fn wake(data: *const ()) {
+    // The runtime's wake is foreign code: should it panic, the waker is given back all the same.
+    struct GiveBack(*const ());
+    impl Drop for GiveBack {
+        fn drop(&mut self) {
+            // SAFETY: `wake` owns the waker.
+            unsafe { drop_waker(self.0) };
+        }
+    }
+    let _owned = GiveBack(data);
+    // SAFETY: the contract of a raw waker's table.
+    unsafe { wake_by_ref(data) };
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: the contract of a raw waker's table.
+    let woken = unsafe { record(data) };
+    let by = local::current_record();
+    let (forward, before) = if by.is_null() {
+        woken.wake(0)
+    } else {
+        if std::ptr::eq(by, data.cast()) {
+            woken.count_self_wake();
+        }
+        // SAFETY: whoever is polled on this thread holds its record.
+        woken.wake(unsafe { &*by }.id())
+    };
+    if local::is_sampled(before) {
+        local::stamp_wake(woken);
+    }
+    match forward {
+        Forward::Kept(kept) => {
+            // SAFETY: not dropped, and the record keeps the original while its holder, this waker, lives.
+            if let Some(runtime) = unsafe { kept.into_waker() }.map(ManuallyDrop::new) {
+                runtime.wake_by_ref();
+            }
+        }
+        Forward::Moved => wake_moved(woken),
+    }
+}
+
+#[cold]
+fn wake_moved(record: &Record) {
+    if let Some(waker) = record.extra().and_then(extra::Extra::waker) {
+        waker.wake_by_ref();
+    }
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: the pointer of a record is not null.
+    release(unsafe { NonNull::new_unchecked(data.cast::<Record>().cast_mut()) });
+}
