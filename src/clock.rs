@@ -7,10 +7,10 @@
 //!
 //! The `quanta` crate reads the same counters, but its first reader spins for up to 200 ms to calibrate.
 //! That reader would be a worker of the host. Here the first reading spins for 50 us, and the agent
-//! corrects the scale later over a base of seconds (see [`recalibrate`]).
+//! corrects the scale once, over a base of a second (see [`recalibrate`]).
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 #[expect(
     clippy::disallowed_types,
@@ -28,6 +28,28 @@ pub(crate) fn ticks() -> u64 {
     }
 }
 
+/// Begins to measure a poll: the time now, and how it was read.
+#[inline(always)]
+pub(crate) fn begin() -> Begun {
+    let counts = SOURCE.load(Relaxed) == COUNTER;
+    Begun { ticks: if counts { counter::read() } else { slow_ticks() }, counts }
+}
+
+/// When a poll began.
+#[derive(Clone, Copy)]
+pub(crate) struct Begun {
+    pub(crate) ticks: u64,
+    counts: bool,
+}
+
+impl Begun {
+    /// The time now, read in the same way.
+    #[inline(always)]
+    pub(crate) fn now(self) -> u64 {
+        if self.counts { counter::read() } else { slow_ticks() }
+    }
+}
+
 /// Nanoseconds in a number of ticks.
 #[inline]
 pub(crate) fn nanos(ticks: u64) -> u64 {
@@ -42,27 +64,34 @@ pub(crate) fn between(start: u64, end: u64) -> Duration {
     Duration::from_nanos(nanos(end.saturating_sub(start)))
 }
 
-/// Corrects the scale of the ticks over all the time since the first reading.
+/// Corrects the scale of the ticks over the time since the first reading, once that is a second or more.
 ///
-/// Called by the agent now and then. Times computed before and after differ by the error of the first
-/// calibration (below 0.1 %).
+/// Called by the agent now and then. It changes the scale at most once: sums of ticks are shown as counters, which
+/// must not run backwards, not even by a billionth. What is left is an error below 1e-7.
 pub(crate) fn recalibrate() {
-    if SOURCE.load(Relaxed) != COUNTER {
+    if SOURCE.load(Relaxed) != COUNTER || CORRECTED.load(Relaxed) {
         return;
     }
     if let Some(first) = START.get() {
         let now = Reading::take();
         let elapsed = now.time.saturating_duration_since(first.time);
-        if elapsed >= Duration::from_millis(100) {
+        if elapsed >= Duration::from_secs(1) && !CORRECTED.swap(true, Relaxed) {
             store_scale(elapsed, now.ticks.saturating_sub(first.ticks));
         }
     }
+}
+
+/// Ticks in a number of nanoseconds, rounded down.
+pub(crate) fn ticks_in(nanos: u64) -> u64 {
+    let ticks = (u128::from(nanos) << 32).checked_div(u128::from(SCALE.load(Relaxed)));
+    ticks.and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(u64::MAX)
 }
 
 /// Where ticks come from; `UNKNOWN` until the first reading.
 static SOURCE: AtomicU8 = AtomicU8::new(UNKNOWN);
 /// Nanoseconds a tick, as a fixed-point number with 32 bits behind the point.
 static SCALE: AtomicU64 = AtomicU64::new(ONE);
+static CORRECTED: AtomicBool = AtomicBool::new(false);
 static START: OnceLock<Reading> = OnceLock::new();
 
 const UNKNOWN: u8 = 0;

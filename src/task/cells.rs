@@ -9,14 +9,15 @@
 //!    `Release`: a reader that sums up `finished` first, with `Acquire`, and `spawned` after it never finds
 //!    more finished than spawned.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::Outcome;
+use crate::clock;
 use Ordering::{Acquire, Relaxed, Release};
 
 /// Upper bounds of the buckets for polls and for scheduling delays, in nanoseconds; one more bucket is above.
 ///
-/// Each bound is at least twice the one before, see [`bucket`].
+/// Each bound is at least twice the one before, see [`Scale`].
 pub(crate) const POLL_BOUNDS: [u64; BOUNDS] = [
     1_000,
     5_000,
@@ -51,6 +52,8 @@ pub(crate) const SLOW_POLL: u64 = 10_000_000;
 
 pub(crate) const BOUNDS: usize = 11;
 const BUCKETS: usize = BOUNDS + 1;
+/// Places for buckets: a power of two, so that a mask says what a check of the bounds would.
+const PLACES: usize = 16;
 const OUTCOMES: usize = 4;
 
 /// What one thread counts for one kind; or what no living thread does.
@@ -64,10 +67,11 @@ pub(crate) struct Cells {
     delay: Buckets,
 }
 
+/// Counts of durations. Their sum is in ticks, so that the hot path need not know how long one is.
 #[derive(Debug, Default)]
 struct Buckets {
-    counts: [AtomicU64; BUCKETS],
-    nanos: AtomicU64,
+    counts: [AtomicU64; PLACES],
+    ticks: AtomicU64,
 }
 
 /// How counts are added: by the owner of the cells, or by anybody.
@@ -100,20 +104,20 @@ impl Cells {
         A::add(&self.spawned, 1, Relaxed);
     }
 
+    /// Counts an end; `lifetime` is in ticks, like all durations here.
     #[inline(always)]
     pub(crate) fn finish<A: Add>(&self, outcome: Outcome, lifetime: u64) {
-        self.lifetime
-            .add::<A>(&LIFETIME_BOUNDS, &LIFETIME_FIRST, lifetime);
+        self.lifetime.add::<A>(&LIFETIME_SCALE, lifetime);
         A::add(&self.finished[outcome as usize], 1, Release);
     }
 
     #[inline(always)]
-    pub(crate) fn poll<A: Add>(&self, nanos: u64) {
-        self.poll.add::<A>(&POLL_BOUNDS, &POLL_FIRST, nanos);
+    pub(crate) fn poll<A: Add>(&self, ticks: u64) {
+        self.poll.add::<A>(&POLL_SCALE, ticks);
     }
 
-    pub(crate) fn delay<A: Add>(&self, nanos: u64) {
-        self.delay.add::<A>(&POLL_BOUNDS, &POLL_FIRST, nanos);
+    pub(crate) fn delay<A: Add>(&self, ticks: u64) {
+        self.delay.add::<A>(&POLL_SCALE, ticks);
     }
 
     /// Adds what is here to the kind's common cells. No thread writes here any more.
@@ -131,23 +135,23 @@ impl Cells {
             for (from, to) in from.counts.iter().zip(&to.counts) {
                 to.fetch_add(from.load(Relaxed), Relaxed);
             }
-            to.nanos.fetch_add(from.nanos.load(Relaxed), Relaxed);
+            to.ticks.fetch_add(from.ticks.load(Relaxed), Relaxed);
         }
     }
 }
 
 impl Buckets {
     #[inline(always)]
-    fn add<A: Add>(&self, bounds: &[u64; BOUNDS], first: &[u8; 64], nanos: u64) {
-        A::add(&self.counts[bucket(bounds, first, nanos)], 1, Relaxed);
-        A::add(&self.nanos, nanos, Relaxed);
+    fn add<A: Add>(&self, scale: &Scale, ticks: u64) {
+        A::add(&self.counts[scale.bucket(ticks)], 1, Relaxed);
+        A::add(&self.ticks, ticks, Relaxed);
     }
 
     fn add_to(&self, sum: &mut Histogram) {
         for (from, to) in self.counts.iter().zip(&mut sum.counts) {
             *to = to.wrapping_add(from.load(Relaxed));
         }
-        sum.nanos = sum.nanos.wrapping_add(self.nanos.load(Relaxed));
+        sum.ticks = sum.ticks.wrapping_add(self.ticks.load(Relaxed));
     }
 }
 
@@ -193,7 +197,7 @@ impl Totals {
 pub struct Histogram {
     bounds: &'static [u64; BOUNDS],
     counts: [u64; BUCKETS],
-    nanos: u64,
+    ticks: u64,
 }
 
 impl Histogram {
@@ -201,7 +205,7 @@ impl Histogram {
         Self {
             bounds,
             counts: [0; BUCKETS],
-            nanos: 0,
+            ticks: 0,
         }
     }
 
@@ -224,7 +228,7 @@ impl Histogram {
     /// Their sum, in seconds.
     #[must_use]
     pub fn sum(&self) -> f64 {
-        seconds(self.nanos)
+        seconds(clock::nanos(self.ticks))
     }
 
     /// How many are longer than one of the bounds, in nanoseconds.
@@ -245,7 +249,7 @@ impl Histogram {
         for (to, from) in self.counts.iter_mut().zip(&other.counts) {
             *to = to.wrapping_add(*from);
         }
-        self.nanos = self.nanos.wrapping_add(other.nanos);
+        self.ticks = self.ticks.wrapping_add(other.ticks);
     }
 }
 
@@ -258,39 +262,51 @@ fn seconds(nanos: u64) -> f64 {
     nanos / 1e9
 }
 
-/// The bucket of a duration: a look into a table by its highest bit, and one comparison, since no two bounds
-/// share a highest bit.
-#[inline(always)]
-fn bucket(bounds: &[u64; BOUNDS], first: &[u8; 64], nanos: u64) -> usize {
-    let candidate = usize::from(first[(nanos | 1).ilog2() as usize]);
-    match bounds.get(candidate) {
-        Some(bound) => candidate + usize::from(nanos > *bound),
-        None => BOUNDS,
+/// Bounds in ticks, with a table that finds the one for a duration: by its highest bit, and one comparison, since no
+/// two bounds share a highest bit.
+struct Scale {
+    /// For each highest bit, the first bound that is not below all numbers that have it.
+    first: [AtomicU8; 64],
+    /// The bounds, and behind them what nothing is above.
+    bounds: [AtomicU64; PLACES],
+}
+
+impl Scale {
+    const fn unknown() -> Self {
+        Self {
+            first: [const { AtomicU8::new(0) }; 64],
+            bounds: [const { AtomicU64::new(u64::MAX) }; PLACES],
+        }
+    }
+
+    fn set(&self, bounds: &[u64; BOUNDS]) {
+        for (to, nanos) in self.bounds.iter().zip(bounds) {
+            to.store(clock::ticks_in(*nanos), Relaxed);
+        }
+        for (bit, first) in self.first.iter().enumerate() {
+            let below = self.bounds.iter().take_while(|bound| bound.load(Relaxed) < 1 << bit).count();
+            first.store(u8::try_from(below.min(BOUNDS)).unwrap_or(u8::MAX), Relaxed);
+        }
+    }
+
+    #[inline(always)]
+    fn bucket(&self, ticks: u64) -> usize {
+        let candidate = usize::from(self.first[(ticks | 1).ilog2() as usize].load(Relaxed)) % PLACES;
+        let above = ticks > self.bounds[candidate].load(Relaxed);
+        (candidate + usize::from(above)) % PLACES
     }
 }
 
-/// For each highest bit, the first bound that is not below all numbers that have it.
-const fn first_bounds(bounds: &[u64; BOUNDS]) -> [u8; 64] {
-    let mut first = [0; 64];
-    let mut bit = 0;
-    while bit < 64 {
-        let mut at = 0;
-        while at < BOUNDS && bounds[at] < 1 << bit {
-            at += 1;
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "at most BOUNDS")]
-        {
-            first[bit] = at as u8;
-        }
-        bit += 1;
-    }
-    first
+/// Takes over what a tick is. Called by each thread before it counts, and where the clock was corrected.
+pub(crate) fn rescale() {
+    POLL_SCALE.set(&POLL_BOUNDS);
+    LIFETIME_SCALE.set(&LIFETIME_BOUNDS);
 }
 
 const fn are_apart(bounds: &[u64; BOUNDS]) -> bool {
     let mut at = 1;
     while at < BOUNDS {
-        if bounds[at].ilog2() == bounds[at - 1].ilog2() {
+        if bounds[at] < 2 * bounds[at - 1] {
             return false;
         }
         at += 1;
@@ -298,8 +314,8 @@ const fn are_apart(bounds: &[u64; BOUNDS]) -> bool {
     true
 }
 
-static POLL_FIRST: [u8; 64] = first_bounds(&POLL_BOUNDS);
-static LIFETIME_FIRST: [u8; 64] = first_bounds(&LIFETIME_BOUNDS);
+static POLL_SCALE: Scale = Scale::unknown();
+static LIFETIME_SCALE: Scale = Scale::unknown();
 const _: () = assert!(are_apart(&POLL_BOUNDS) && are_apart(&LIFETIME_BOUNDS));
 
 #[cfg(test)]
@@ -307,19 +323,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn plain(bounds: &[u64; BOUNDS], nanos: u64) -> usize {
-        bounds.iter().position(|&bound| nanos <= bound).unwrap_or(BOUNDS)
+    fn plain(bounds: &[u64; BOUNDS], ticks: u64) -> usize {
+        bounds.iter().position(|&bound| ticks <= clock::ticks_in(bound)).unwrap_or(BOUNDS)
     }
 
     proptest! {
         #[test]
-        fn a_bucket_is_the_first_whose_bound_is_not_below(nanos: u64, shift in 0u32..64) {
-            for (bounds, first) in [(&POLL_BOUNDS, &POLL_FIRST), (&LIFETIME_BOUNDS, &LIFETIME_FIRST)] {
-                let nanos = nanos >> shift;
-                prop_assert_eq!(bucket(bounds, first, nanos), plain(bounds, nanos));
-                for bound in bounds {
-                    for nanos in [bound - 1, *bound, bound + 1] {
-                        prop_assert_eq!(bucket(bounds, first, nanos), plain(bounds, nanos));
+        fn a_bucket_is_the_first_whose_bound_is_not_below(ticks: u64, shift in 0u32..64) {
+            clock::ticks();
+            rescale();
+            for (bounds, scale) in [(&POLL_BOUNDS, &POLL_SCALE), (&LIFETIME_BOUNDS, &LIFETIME_SCALE)] {
+                let ticks = ticks >> shift;
+                prop_assert_eq!(scale.bucket(ticks), plain(bounds, ticks));
+                for bound in bounds.map(clock::ticks_in) {
+                    for ticks in [bound - 1, bound, bound + 1] {
+                        prop_assert_eq!(scale.bucket(ticks), plain(bounds, ticks));
                     }
                 }
             }
@@ -329,8 +347,11 @@ mod tests {
     #[test]
     fn slow_polls_are_those_above_the_bound() {
         let cells = Cells::default();
-        for nanos in [0, SLOW_POLL, SLOW_POLL + 1, u64::MAX / 4] {
-            cells.poll::<Owner>(nanos);
+        clock::ticks();
+        rescale();
+        let second = clock::ticks_in(1_000_000_000);
+        for ticks in [0, second / 200, second / 50, second * 60] {
+            cells.poll::<Owner>(ticks);
         }
         let mut totals = Totals::new();
         totals.add_spawned(&cells);

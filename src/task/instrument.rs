@@ -18,7 +18,7 @@ use super::exit::{self, Detail};
 use super::extra::{Extra, Facts};
 use super::kind::{AsKind, KindId};
 use super::record::{Kept, Record, flag};
-use super::{Outcome, TaskId, local, panic, runtime, slab, waker};
+use super::{Outcome, TaskId, local, panic, runtime, waker};
 use crate::clock;
 use crate::config;
 
@@ -218,12 +218,12 @@ pub(crate) fn begin_record(
     size: usize,
     site: &'static Location<'static>,
 ) -> Option<NonNull<Record>> {
-    local::count(kind.index(), Spawn);
-    let taken = slab::take()?;
+    let (taken, id) = local::spawn(kind.index());
+    let taken = taken?;
     // SAFETY: a record, and ours now.
     let record = unsafe { taken.as_ref() };
     record.begin(&super::record::Birth {
-        id: local::next_id(),
+        id,
         kind: kind.index(),
         flags,
         size: u32::try_from(size).unwrap_or(u32::MAX),
@@ -237,7 +237,8 @@ pub(crate) fn begin_record(
 impl<F: Future, C: Classify<F::Output>> Future for Tracked<F, C> {
     type Output = F::Output;
 
-    #[inline]
+    // Into the runtime's own poll, where the future's would be: a call of its own costs as much as a clock.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         // SAFETY: the future is not moved: it is polled where it is, and dropped there.
         let this = unsafe { self.get_unchecked_mut() };
@@ -272,7 +273,8 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
     #[inline(always)]
     fn poll_recorded(&mut self, record: &'static Record, cx: &mut Context<'_>) -> Poll<F::Output> {
         let outer = local::set_current(record);
-        let start = clock::ticks();
+        let clock = clock::begin();
+        let start = clock.ticks;
         let (wakes, before) = record.enter(start);
         if local::was_sampled(wakes, before) {
             count_delay(record, start);
@@ -280,64 +282,80 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
         // The first poll, a changed waker, and one that passes through are the rare cases.
         let stands_in =
             wakes & 1 == 0 && record.kept() == Kept::words(cx.waker()) || stand_in(record, outer, start, cx);
-        let mut dropped = false;
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let polled = if stands_in {
-                let waker = waker::borrowed(NonNull::from(record));
-                self.pinned().poll(&mut Context::from_waker(&waker))
-            } else {
-                self.pinned().poll(cx)
-            };
-            if polled.is_ready() {
-                dropped = true;
-                self.task = Handle::ENDED;
-                // SAFETY: once, and `task` says so.
-                unsafe { self.drop_future() };
-            }
-            polled
-        }));
-        let end = clock::ticks();
-        local::count(record.kind(), Polled(clock::nanos(end.saturating_sub(start))));
+        let polled = if stands_in {
+            let waker = waker::borrowed(NonNull::from(record));
+            self.poll_caught(&mut Context::from_waker(&waker))
+        } else {
+            self.poll_caught(cx)
+        };
+        // At once, so that what did not panic does not go through memory.
+        let polled = match polled {
+            Ok(polled) => polled,
+            Err(payload) => self.panicked(record, outer, start, payload),
+        };
+        let end = clock.now();
+        local::count(record.kind(), Polled(end.saturating_sub(start)));
         match polled {
-            Ok(Poll::Pending) => {
+            Poll::Pending => {
                 record.leave(start, end);
                 local::set_current(outer);
                 Poll::Pending
             }
-            Ok(Poll::Ready(output)) => {
+            Poll::Ready(output) => {
                 record.leave_for_good(start, end);
                 finish(record, C::outcome(&output), end, None);
                 let_go(record, outer);
                 Poll::Ready(output)
             }
-            Err(payload) => {
-                record.leave_for_good(start, end);
-                self.task = Handle::ENDED;
-                if !dropped {
-                    // A second panic is not told: the first one is what the task died of.
-                    // SAFETY: once, and `task` says so.
-                    panic::contain(|| unsafe { self.drop_future() });
-                }
-                finish(record, Outcome::Panicked, clock::ticks(), Some(&*payload));
-                let_go(record, outer);
-                resume_unwind(payload)
-            }
         }
     }
 
     #[cold]
-    fn poll_counted(&mut self, kind: KindId, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let mut dropped = false;
-        let polled = catch_unwind(AssertUnwindSafe(|| {
+    fn panicked(
+        &mut self,
+        record: &'static Record,
+        outer: *const Record,
+        start: u64,
+        payload: Box<dyn Any + Send>,
+    ) -> ! {
+        let end = clock::ticks();
+        local::count(record.kind(), Polled(end.saturating_sub(start)));
+        record.leave_for_good(start, end);
+        self.drop_after_panic();
+        finish(record, Outcome::Panicked, clock::ticks(), Some(&*payload));
+        let_go(record, outer);
+        resume_unwind(payload)
+    }
+
+    /// Polls the future, and drops it where it is ready. What it captures is two words, on purpose: more go through
+    /// memory.
+    #[inline(always)]
+    fn poll_caught(&mut self, cx: &mut Context<'_>) -> std::thread::Result<Poll<F::Output>> {
+        catch_unwind(AssertUnwindSafe(move || {
             let polled = self.pinned().poll(cx);
             if polled.is_ready() {
-                dropped = true;
                 self.task = Handle::ENDED;
                 // SAFETY: once, and `task` says so.
                 unsafe { self.drop_future() };
             }
             polled
-        }));
+        }))
+    }
+
+    /// Drops the future after a panic, unless it was its destructor that panicked.
+    #[cold]
+    fn drop_after_panic(&mut self) {
+        if self.task != Handle::ENDED {
+            self.task = Handle::ENDED;
+            // A second panic is not told: the first one is what the task died of.
+            // SAFETY: once, and `task` says so.
+            panic::contain(|| unsafe { self.drop_future() });
+        }
+    }
+
+    #[cold]
+    fn poll_counted(&mut self, kind: KindId, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let polled = self.poll_caught(cx);
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => {
@@ -345,11 +363,7 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
                 Poll::Ready(output)
             }
             Err(payload) => {
-                self.task = Handle::ENDED;
-                if !dropped {
-                    // SAFETY: once, and `task` says so.
-                    panic::contain(|| unsafe { self.drop_future() });
-                }
+                self.drop_after_panic();
                 count_finished(kind, Outcome::Panicked);
                 resume_unwind(payload)
             }
@@ -462,15 +476,14 @@ fn first_poll(record: &Record, outer: *const Record, start: u64) {
 #[cold]
 fn count_delay(record: &Record, start: u64) {
     if let Some(woken) = local::take_stamp(record) {
-        local::count(record.kind(), Delayed(clock::nanos(start.saturating_sub(woken))));
+        local::count(record.kind(), Delayed(start.saturating_sub(woken)));
     }
 }
 
 /// Counts a task as ended and tells of it. Its destructors have run.
 #[inline]
 pub(crate) fn finish(record: &Record, outcome: Outcome, end: u64, payload: Option<&(dyn Any + Send)>) {
-    let lifetime = clock::nanos(end.saturating_sub(record.born()));
-    local::count(record.kind(), Finish(outcome, lifetime));
+    local::count(record.kind(), Finish(outcome, end.saturating_sub(record.born())));
     if exit::wanted() {
         tell(record, outcome, end, payload);
     }
@@ -484,8 +497,7 @@ pub(crate) fn count_finished(kind: KindId, outcome: Outcome) {
 
 /// Counts how long a task waited for its first run.
 pub(crate) fn count_delayed(record: &Record, start: u64) {
-    let waited = clock::nanos(start.saturating_sub(record.born()));
-    local::count(record.kind(), Delayed(waited));
+    local::count(record.kind(), Delayed(start.saturating_sub(record.born())));
 }
 
 /// Lets go of a record whose task has ended. `outer` is the current task again before foreign code runs: the
@@ -509,16 +521,6 @@ fn tell(record: &Record, outcome: Outcome, ended: u64, payload: Option<&(dyn Any
     local::keep_exit(record.exit(outcome, ended, detail));
 }
 
-#[derive(Clone, Copy)]
-struct Spawn;
-impl local::Count for Spawn {
-    #[inline(always)]
-    fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
-        cells.spawn::<A>();
-    }
-}
-
-#[derive(Clone, Copy)]
 struct Polled(u64);
 impl local::Count for Polled {
     #[inline(always)]
@@ -527,7 +529,6 @@ impl local::Count for Polled {
     }
 }
 
-#[derive(Clone, Copy)]
 struct Delayed(u64);
 impl local::Count for Delayed {
     fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
@@ -535,7 +536,6 @@ impl local::Count for Delayed {
     }
 }
 
-#[derive(Clone, Copy)]
 struct Finish(Outcome, u64);
 impl local::Count for Finish {
     #[inline(always)]

@@ -22,7 +22,7 @@ use super::slab::{self, Magazine};
 use crate::event::Ring;
 
 use std::cell::{Cell, UnsafeCell};
-use std::ptr::{null, null_mut};
+use std::ptr::{NonNull, null, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -32,10 +32,20 @@ use Ordering::{Acquire, Relaxed, Release};
 pub(crate) struct Local {
     current: Cell<*const Record>,
     state: Cell<*const State>,
+    /// The kind that was counted last, and its cells in the state.
+    kind: Cell<u16>,
+    cells: Cell<*const Cells>,
 }
 
 thread_local! {
-    static LOCAL: Local = const { Local { current: Cell::new(null()), state: Cell::new(null()) } };
+    static LOCAL: Local = const {
+        Local {
+            current: Cell::new(null()),
+            state: Cell::new(null()),
+            kind: Cell::new(NO_KIND),
+            cells: Cell::new(null()),
+        }
+    };
     /// Its destructor notices the thread's end. Registered with the state.
     static GUARD: Guard = const { Guard };
 }
@@ -69,8 +79,6 @@ pub(crate) struct State {
     magazine: UnsafeCell<Magazine>,
     /// The next id, and the end of the block that this thread has.
     ids: Cell<(u64, u64)>,
-    /// The kind that was counted last, and its cells.
-    last: Cell<(u16, *const Cells)>,
     cells: [AtomicPtr<Shelf>; SHELVES],
     /// Kinds of names by address, since a `&'static str` never changes.
     names: [Cell<(*const u8, usize, KindId)>; NAMES],
@@ -81,6 +89,8 @@ pub(crate) struct State {
 /// The cells of neighbouring kinds. Kinds that a thread never counts take a pointer each, or none.
 struct Shelf([AtomicPtr<Cells>; SHELF]);
 
+/// No kind has this index.
+const NO_KIND: u16 = u16::MAX;
 const SHELF: usize = 32;
 const SHELVES: usize = kind::MAX_KINDS / SHELF + 1;
 const NAMES: usize = 16;
@@ -119,10 +129,10 @@ fn make_state() -> *const State {
         return null();
     }
     let _ = crate::clock::ticks();
+    super::cells::rescale();
     let state: *const State = Box::into_raw(Box::new(State {
         magazine: UnsafeCell::new(Magazine::new()),
         ids: Cell::new((0, 0)),
-        last: Cell::new((u16::MAX, null())),
         cells: [const { AtomicPtr::new(null_mut()) }; SHELVES],
         names: [const { Cell::new((null(), 0, KindId::OTHER)) }; NAMES],
         runtime: Cell::new(None),
@@ -137,7 +147,11 @@ struct Guard;
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let state = LOCAL.with(|local| local.state.replace(null()));
+        let state = LOCAL.with(|local| {
+            local.kind.set(NO_KIND);
+            local.cells.set(null());
+            local.state.replace(null())
+        });
         if state.is_null() {
             return;
         }
@@ -203,25 +217,34 @@ fn common(kind: usize) -> &'static Cells {
 /// Runs `f` on this thread's magazine; `None` while the thread is being torn down.
 #[inline]
 pub(crate) fn with_magazine<R>(f: impl FnOnce(&mut Magazine) -> R) -> Option<R> {
-    state(|state| {
-        // SAFETY: this thread's own, and `f` is of `slab`, which does not come back here (invariant 3).
-        f(unsafe { &mut *state.magazine.get() })
-    })
+    // SAFETY: this thread's own, and `f` is of `slab`, which does not come back here (invariant 3).
+    state(|state| f(unsafe { &mut *state.magazine.get() }))
 }
 
-/// A number that no task of this process had before.
+/// What a new task needs of its thread, for one look at it: its kind is counted, and here are a record, if there is one
+/// to be had, and a number that no task of this process had before.
 #[inline]
-pub(crate) fn next_id() -> u64 {
+pub(crate) fn spawn(kind: u16) -> (Option<NonNull<Record>>, u64) {
+    count(kind, Spawn);
     state(|state| {
-        let (mut next, mut end) = state.ids.get();
-        if next == end {
-            next = NEXT_ID.fetch_add(IDS, Relaxed);
-            end = next + IDS;
-        }
-        state.ids.set((next + 1, end));
-        next
+        // SAFETY: this thread's own, and `slab` does not come back here (invariant 3).
+        let record = slab::take_from(unsafe { &mut *state.magazine.get() });
+        (record, state.next_id())
     })
-    .unwrap_or_else(|| NEXT_ID.fetch_add(1, Relaxed))
+    .unwrap_or_else(spawn_in_teardown)
+}
+
+struct Spawn;
+impl Count for Spawn {
+    #[inline(always)]
+    fn count<A: Add>(self, cells: &Cells) {
+        cells.spawn::<A>();
+    }
+}
+
+#[cold]
+fn spawn_in_teardown() -> (Option<NonNull<Record>>, u64) {
+    (slab::take_one(), NEXT_ID.fetch_add(1, Relaxed))
 }
 
 /// What is counted by kind.
@@ -231,21 +254,39 @@ pub(crate) trait Count {
 
 /// Counts for a kind: in this thread's own cells where it still has them.
 #[inline(always)]
-pub(crate) fn count(kind: u16, what: impl Count + Copy) {
-    let counted = state(|state| {
-        let (last, mut cells) = state.last.get();
-        if last != kind {
-            cells = state.find_cells(kind);
+pub(crate) fn count(kind: u16, what: impl Count) {
+    LOCAL.with(|local| {
+        if local.kind.get() == kind {
+            // SAFETY: this thread's own cells, which live as long as its state.
+            what.count::<Owner>(unsafe { &*local.cells.get() });
+        } else {
+            count_another(kind, what);
         }
-        // SAFETY: this thread's own cells, which live as long as its state.
-        what.count::<Owner>(unsafe { &*cells });
     });
-    if counted.is_none() {
-        what.count::<Anyone>(common(kind.into()));
+}
+
+/// Counts for another kind than the last one.
+#[inline(never)]
+fn count_another(kind: u16, what: impl Count) {
+    match state(|state| state.find_cells(kind)) {
+        // SAFETY: this thread's own cells, which live as long as its state.
+        Some(cells) => what.count::<Owner>(unsafe { &*cells }),
+        None => what.count::<Anyone>(common(kind.into())),
     }
 }
 
 impl State {
+    #[inline(always)]
+    fn next_id(&self) -> u64 {
+        let (mut next, mut end) = self.ids.get();
+        if next == end {
+            next = NEXT_ID.fetch_add(IDS, Relaxed);
+            end = next + IDS;
+        }
+        self.ids.set((next + 1, end));
+        next
+    }
+
     fn find_cells(&self, kind: u16) -> *const Cells {
         let place = usize::from(kind);
         let shelf = self.cells.get(place / SHELF).unwrap_or(&self.cells[0]);
@@ -253,7 +294,10 @@ impl State {
         // SAFETY: lives as long as the state.
         let shelf = unsafe { &*shelf };
         let cells: *const Cells = get_or_make(&shelf.0[place % SHELF], Cells::default);
-        self.last.set((kind, cells));
+        LOCAL.with(|local| {
+            local.kind.set(kind);
+            local.cells.set(cells);
+        });
         cells
     }
 }

@@ -38,7 +38,7 @@ use super::exit::{Detail, Exit};
 use super::extra::Extra;
 use super::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, UnsafeCell, fence};
 use std::panic::Location;
-use std::ptr::{null, null_mut};
+use std::ptr::{NonNull, null, null_mut};
 use std::task::{RawWakerVTable, Waker};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -134,6 +134,19 @@ impl Kept {
         self.vtable.is_null()
     }
 
+    /// The waker.
+    ///
+    /// # Safety
+    ///
+    /// As for [`into_waker`](Self::into_waker), and there is one.
+    #[inline(always)]
+    pub(crate) unsafe fn assume_waker(self) -> Waker {
+        // SAFETY: the vtable pointer came from a `&'static RawWakerVTable`.
+        let vtable = unsafe { &*self.vtable };
+        // SAFETY: the two words belong to one waker; who puts it together is the caller's promise.
+        unsafe { Waker::new(self.data, vtable) }
+    }
+
     /// The waker, if there is one.
     ///
     /// # Safety
@@ -142,13 +155,8 @@ impl Kept {
     /// together, or the result is not dropped and the original outlives it.
     #[inline]
     pub(crate) unsafe fn into_waker(self) -> Option<Waker> {
-        if self.is_none() {
-            return None;
-        }
-        // SAFETY: the vtable pointer came from a `&'static RawWakerVTable`.
-        let vtable = unsafe { &*self.vtable };
-        // SAFETY: the two words belong to one waker; who puts it together is the caller's promise.
-        Some(unsafe { Waker::new(self.data, vtable) })
+        // SAFETY: the caller's promise, and there is one.
+        (!self.is_none()).then(|| unsafe { self.assume_waker() })
     }
 }
 
@@ -170,27 +178,19 @@ pub(crate) struct Birth {
     pub(crate) site: &'static Location<'static>,
 }
 
-/// What is left when the last holder lets go: to be dropped by the caller, after the record was given back.
+/// An `Extra` that is out of its record, to be dropped by whoever took it out.
 #[must_use]
 pub(crate) struct Remains {
-    pub(crate) kept: Kept,
-    pub(crate) extra: *mut Extra,
-    /// A reader may hold the `Extra`.
+    pub(crate) extra: NonNull<Extra>,
+    /// A reader may hold it.
     pub(crate) pinned: bool,
-}
-
-/// What a wake has to do.
-pub(crate) enum Forward {
-    /// Wake this one, which stays in the record.
-    Kept(Kept),
-    /// The runtime's waker has changed: the one in the `Extra` counts.
-    Moved,
 }
 
 // ===== what the holder of the future does =====
 
 impl Record {
     /// Makes a free record that of a new task, which holds it.
+    #[inline(always)]
     pub(crate) fn begin(&self, birth: &Birth) {
         // `id` is 0 since the record was emptied: a reader that sees any store below sees that too, and so
         // that the record is no longer its former task's.
@@ -246,6 +246,7 @@ impl Record {
     }
 
     /// Counts the poll in which the task ended; that it has ended is said by [`end`](Self::end).
+    #[inline(always)]
     pub(crate) fn leave_for_good(&self, start: u64, now: u64) {
         self.count_poll(start, now);
     }
@@ -322,19 +323,15 @@ impl Record {
         }
     }
 
-    /// Counts a wake by `by` (the task being polled on this thread, or 0), and says whom to wake.
+    /// Counts a wake by `by` (the task being polled on this thread, or 0); returns `wakes` before. Where its bit 0
+    /// is set, the waker in the `Extra` is to be woken, else the kept one.
     #[inline]
-    pub(crate) fn wake(&self, by: u64) -> (Forward, u64) {
+    pub(crate) fn wake(&self, by: u64) -> u64 {
         // Before it is forwarded and before the waker is given back: a reader that finds no waker must
         // find the wake. AcqRel for `moved`.
         let before = self.wakes.fetch_add(2, AcqRel);
         self.by.store(by, Relaxed);
-        let forward = if before & 1 == 0 {
-            Forward::Kept(self.kept())
-        } else {
-            Forward::Moved
-        };
-        (forward, before)
+        before
     }
 
     /// Counts a wake by the task itself, during its own poll.
@@ -345,39 +342,38 @@ impl Record {
             .store(self.self_wakes.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
-    /// Lets go; where that was the last holder, the record is free, and the caller must give it back and
-    /// then drop what remains.
-    #[inline]
-    pub(crate) fn release(&self) -> Option<Remains> {
+    /// Lets go; says whether that was the last holder. Then the record is nobody's, and the caller empties it and gives
+    /// it back.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) fn release(&self) -> bool {
         let before = self.holders.fetch_sub(1, Release);
-        if low(before) != 1 {
-            if low(before) > STUCK {
-                self.stick();
-            }
-            return None;
+        if low(before) == 1 {
+            // All that other holders did with the record happened before it is emptied.
+            fence(Acquire);
+            return true;
         }
-        // All that other holders did with the record happened before it is emptied.
-        fence(Acquire);
-        Some(self.empty())
+        if low(before) > STUCK {
+            self.stick();
+        }
+        false
     }
 
-    fn empty(&self) -> Remains {
+    /// Takes out what the record keeps, so that it can be another task's. For whoever let go last.
+    #[inline(always)]
+    pub(crate) fn empty(&self) -> (Kept, Option<Remains>) {
         // SAFETY: no holder is left, so nobody else looks at the kept waker (invariants 2, 3).
-        let kept = self
-            .kept
-            .with_mut(|kept| unsafe { std::mem::replace(&mut *kept, Kept::NONE) });
+        let kept = self.kept.with_mut(|kept| unsafe { std::mem::replace(&mut *kept, Kept::NONE) });
         self.id.store(0, Relaxed);
-        let mut remains = Remains {
-            kept,
-            extra: null_mut(),
-            pinned: false,
-        };
-        if !self.extra.load(Relaxed).is_null() {
-            // SeqCst on both words, against `pin`: either the reader finds no pointer, or it is found here.
-            remains.extra = self.extra.swap(null_mut(), SeqCst);
-            remains.pinned = self.pins.load(SeqCst) != 0;
-        }
-        remains
+        let remains = if self.extra.load(Relaxed).is_null() { None } else { self.take_extra() };
+        (kept, remains)
+    }
+
+    #[cold]
+    fn take_extra(&self) -> Option<Remains> {
+        // SeqCst on both words, against `pin`: either the reader finds no pointer, or it is found here.
+        let extra = NonNull::new(self.extra.swap(null_mut(), SeqCst))?;
+        Some(Remains { extra, pinned: self.pins.load(SeqCst) != 0 })
     }
 
     #[cold]

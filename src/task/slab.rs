@@ -41,18 +41,18 @@ const WORDS: usize = SLAB / 64;
 
 /// Takes a free record; `None` where the system gives no memory, or all chunks are full.
 #[inline]
-pub(crate) fn take() -> Option<NonNull<Record>> {
-    local::with_magazine(|magazine| {
-        if magazine.len == 0 {
-            refill(magazine);
-        }
-        magazine.pop()
-    })
-    .unwrap_or_else(|| {
-        let mut one = Magazine::new();
-        depot(|depot| depot.take(&mut one, 1));
-        one.pop()
-    })
+pub(crate) fn take_from(magazine: &mut Magazine) -> Option<NonNull<Record>> {
+    if magazine.len == 0 {
+        refill(magazine);
+    }
+    magazine.pop()
+}
+
+/// Takes a free record without a magazine: the thread is being torn down.
+pub(crate) fn take_one() -> Option<NonNull<Record>> {
+    let mut one = Magazine::new();
+    depot(|depot| depot.take(&mut one, 1));
+    one.pop()
 }
 
 /// Gives a record back that has no holder.

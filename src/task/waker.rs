@@ -7,7 +7,7 @@
 
 use super::extra;
 use super::local;
-use super::record::{Forward, Record};
+use super::record::{Record, Remains};
 use super::slab;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -22,21 +22,36 @@ pub(crate) fn borrowed(record: NonNull<Record>) -> ManuallyDrop<Waker> {
     ManuallyDrop::new(unsafe { Waker::new(record.as_ptr().cast_const().cast(), &VTABLE) })
 }
 
-/// Lets go of a record for its task, which has ended.
+/// Lets go of a record: for its task, which has ended, or for a waker.
+#[inline(always)]
 pub(crate) fn release(record: NonNull<Record>) {
     // SAFETY: the caller holds it (invariant 1 of `record`).
-    let held = unsafe { record.as_ref() };
-    if let Some(remains) = held.release() {
-        slab::give(record);
-        // Foreign code last, when nothing of ours is borrowed or locked: it may spawn, wake or panic.
-        if let Some(extra) = NonNull::new(remains.extra) {
-            // SAFETY: it came from a box, and was taken out of the record by one caller only.
-            let extra = unsafe { Box::from_raw(extra.as_ptr()) };
-            extra::discard(held, extra, remains.pinned);
-        }
-        // SAFETY: taken out of the record for good: put together and dropped once.
-        drop(unsafe { remains.kept.into_waker() });
+    if unsafe { record.as_ref() }.release() {
+        give_back(record);
     }
+}
+
+/// Apart from `release`, most of whose callers are wakers and not the last.
+#[inline(never)]
+fn give_back(record: NonNull<Record>) {
+    // SAFETY: records stay records.
+    let (kept, remains) = unsafe { record.as_ref() }.empty();
+    slab::give(record);
+    // Foreign code last, when nothing of ours is borrowed or locked: it may spawn, wake or panic.
+    if let Some(remains) = remains {
+        discard(record, remains);
+    }
+    // SAFETY: taken out of the record for good: put together and dropped once.
+    drop(unsafe { kept.into_waker() });
+}
+
+#[cold]
+fn discard(record: NonNull<Record>, remains: Remains) {
+    // SAFETY: records stay records.
+    let record = unsafe { record.as_ref() };
+    // SAFETY: it came from a box, and was taken out of the record by one caller only.
+    let extra = unsafe { Box::from_raw(remains.extra.as_ptr()) };
+    extra::discard(record, extra, remains.pinned);
 }
 
 /// Whether this is a waker of tokio's tasks, which ends them explicitly. An executor that ends a task with its
@@ -90,35 +105,42 @@ unsafe fn wake(data: *const ()) {
     unsafe { wake_by_ref(data) };
 }
 
+/// The hot path keeps nothing over a call, so that it needs no stack: the runtime's wake is its last act.
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: the contract of a raw waker's table.
     let woken = unsafe { record(data) };
     let by = local::current_record();
-    let (forward, before) = if by.is_null() {
-        woken.wake(0)
+    let by_id = if by.is_null() {
+        0
     } else {
-        if std::ptr::eq(by, data.cast()) {
+        if std::ptr::eq(by, woken) {
             woken.count_self_wake();
         }
         // SAFETY: whoever is polled on this thread holds its record.
-        woken.wake(unsafe { &*by }.id())
+        unsafe { &*by }.id()
     };
-    if local::is_sampled(before) {
-        local::stamp_wake(woken);
+    let before = woken.wake(by_id);
+    if before & 1 != 0 || local::is_sampled(before) {
+        return wake_rarely(woken, before);
     }
-    match forward {
-        Forward::Kept(kept) => {
-            // SAFETY: not dropped, and the record keeps the original while its holder, this waker, lives.
-            if let Some(runtime) = unsafe { kept.into_waker() }.map(ManuallyDrop::new) {
-                runtime.wake_by_ref();
-            }
-        }
-        Forward::Moved => wake_moved(woken),
-    }
+    forward(woken);
+}
+
+#[inline(always)]
+fn forward(record: &Record) {
+    // SAFETY: a waker of ours exists, and so a kept one, which outlives this call; it is not dropped.
+    let runtime = ManuallyDrop::new(unsafe { record.kept().assume_waker() });
+    runtime.wake_by_ref();
 }
 
 #[cold]
-fn wake_moved(record: &Record) {
+fn wake_rarely(record: &Record, before: u64) {
+    if local::is_sampled(before) {
+        local::stamp_wake(record);
+    }
+    if before & 1 == 0 {
+        return forward(record);
+    }
     if let Some(waker) = record.extra().and_then(extra::Extra::waker) {
         waker.wake_by_ref();
     }
