@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use super::exit::{self, Detail};
 use super::extra::{Extra, Facts};
 use super::kind::{AsKind, KindId};
-use super::record::{Kept, Record, flag};
+use super::record::{Kept, MOVED, Record, STAMPED, flag};
 use super::{Outcome, TaskId, local, panic, runtime, waker};
 use crate::clock;
 use crate::config;
@@ -275,13 +275,10 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
         let outer = local::set_current(record);
         let clock = clock::begin();
         let start = clock.ticks;
-        let (wakes, before) = record.enter(start);
-        if local::was_sampled(wakes, before) {
-            count_delay(record, start);
-        }
+        let wakes = record.enter(start);
         // The first poll, a changed waker, and one that passes through are the rare cases.
         let stands_in =
-            wakes & 1 == 0 && record.kept() == Kept::words(cx.waker()) || stand_in(record, outer, start, cx);
+            wakes & (MOVED | STAMPED) == 0 && record.kept() == Kept::words(cx.waker()) || stand_in(record, wakes, outer, start, cx);
         let polled = if stands_in {
             let waker = waker::borrowed(NonNull::from(record));
             self.poll_caught(&mut Context::from_waker(&waker))
@@ -294,7 +291,7 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
             Err(payload) => self.panicked(record, outer, start, payload),
         };
         let end = clock.now();
-        local::count(record.kind(), Polled(end.saturating_sub(start)));
+        local::count(record.kind(), Polled(end.wrapping_sub(start)));
         match polled {
             Poll::Pending => {
                 record.leave(start, end);
@@ -319,7 +316,7 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
         payload: Box<dyn Any + Send>,
     ) -> ! {
         let end = clock::ticks();
-        local::count(record.kind(), Polled(end.saturating_sub(start)));
+        local::count(record.kind(), Polled(end.wrapping_sub(start)));
         record.leave_for_good(start, end);
         self.drop_after_panic();
         finish(record, Outcome::Panicked, clock::ticks(), Some(&*payload));
@@ -423,9 +420,12 @@ fn polled_after_end() -> ! {
 
 /// Decides whether the record stands in for the waker that a poll came with, where that is not plain.
 #[cold]
-fn stand_in(record: &Record, outer: *const Record, start: u64, cx: &Context<'_>) -> bool {
+fn stand_in(record: &Record, wakes: u64, outer: *const Record, start: u64, cx: &Context<'_>) -> bool {
     let flags = record.flags();
     let kept = record.kept();
+    if wakes & STAMPED != 0 {
+        count_stamped(record, start);
+    }
     if record.polls() == 0 {
         first_poll(record, outer, start);
     }
@@ -445,6 +445,9 @@ fn stand_in(record: &Record, outer: *const Record, start: u64, cx: &Context<'_>)
         // SAFETY: we hold the future, and none is kept.
         unsafe { record.keep(waker) };
         return true;
+    }
+    if wakes & MOVED == 0 && kept == Kept::words(runtime) {
+        return true; // there was only a stamp
     }
     if record.extra().is_none() {
         record.set_extra(Box::new(Extra::new(Facts::default())));
@@ -473,8 +476,8 @@ fn first_poll(record: &Record, outer: *const Record, start: u64) {
     }
 }
 
-#[cold]
-fn count_delay(record: &Record, start: u64) {
+fn count_stamped(record: &Record, start: u64) {
+    record.unstamp();
     if let Some(woken) = local::take_stamp(record) {
         local::count(record.kind(), Delayed(start.saturating_sub(woken)));
     }
@@ -492,7 +495,7 @@ pub(crate) fn finish(record: &Record, outcome: Outcome, end: u64, payload: Optio
 
 /// Counts a task without a record as ended. How long it lived is not known.
 pub(crate) fn count_finished(kind: KindId, outcome: Outcome) {
-    local::count(kind.index(), Finish(outcome, 0));
+    local::count(kind.index(), FinishUnknown(outcome));
 }
 
 /// Counts how long a task waited for its first run.
@@ -541,6 +544,13 @@ impl local::Count for Finish {
     #[inline(always)]
     fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
         cells.finish::<A>(self.0, self.1);
+    }
+}
+
+struct FinishUnknown(Outcome);
+impl local::Count for FinishUnknown {
+    fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
+        cells.finish_unknown::<A>(self.0);
     }
 }
 

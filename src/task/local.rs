@@ -352,18 +352,6 @@ pub(crate) fn keep_exit(exit: Exit) {
 
 // ===== the sampled scheduling delay =====
 
-/// One wake in 64 of a task is stamped; `wakes` is the record's word before it.
-#[inline]
-pub(crate) fn is_sampled(wakes: u64) -> bool {
-    wakes & 126 == 126
-}
-
-/// Whether a stamped wake is among those that a poll answers.
-#[inline]
-pub(crate) fn was_sampled(wakes: u64, before: u64) -> bool {
-    (wakes ^ before) >> 7 != 0
-}
-
 /// Remembers when the record was woken. Two records that share a place can take each other's: the sample is
 /// then lost.
 #[cold]

@@ -14,8 +14,9 @@
 //!    never given back, so that 2^32 forgotten clones cannot free a record in use.
 //! 3. `kept` is written only by whoever polls, and only while no clone of our waker was ever made; after
 //!    the first clone it does not change until `holders` is zero. So a waker may read it without a lock.
-//! 4. Bit 0 of `wakes` says that the runtime's waker has changed and is in the `Extra`. It is one word with
-//!    the count of wakes, so that a wake either sees the change or is seen by the poll that made it.
+//! 4. The lowest bit of `wakes` says that the runtime's waker has changed and is in the `Extra`. It is one word
+//!    with the count of wakes, so that a wake either sees the change or is seen by the poll that made it. The
+//!    next bit says that one of the wakes that the next poll answers was stamped with its time.
 //! 5. `id` is the last of the facts to be stored when a record is taken, with `Release`, behind a
 //!    `fence(Release)` before the first: a reader that finds the same `id` before and after has read one
 //!    task's facts.
@@ -42,6 +43,12 @@ use std::ptr::{NonNull, null, null_mut};
 use std::task::{RawWakerVTable, Waker};
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+
+/// The runtime's waker has changed; see [`Record::moved`].
+pub(crate) const MOVED: u64 = 1;
+/// A wake was stamped; see [`Record::stamp`].
+pub(crate) const STAMPED: u64 = 2;
+const WAKE: u64 = 4;
 
 pub(crate) const WAITING: u8 = 1;
 pub(crate) const RUNNING: u8 = 2;
@@ -74,7 +81,7 @@ pub(crate) mod flag {
 pub(crate) struct Record {
     /// Low half: the task while it lives, and live clones of its waker. High half: clones ever made.
     holders: AtomicU64,
-    /// Twice the number of wakes, the spawn counted as one; bit 0: the runtime's waker has changed.
+    /// [`WAKE`] times the number of wakes, the spawn counted as one; and the bits [`MOVED`] and [`STAMPED`].
     wakes: AtomicU64,
     /// `wakes` at the start of the last poll: scheduled where the two differ.
     seen: AtomicU64,
@@ -196,7 +203,7 @@ impl Record {
         // that the record is no longer its former task's.
         fence(Release);
         self.holders.store(1, Relaxed);
-        self.wakes.store(2, Relaxed); // spawned: scheduled
+        self.wakes.store(WAKE, Relaxed); // spawned: scheduled
         self.seen.store(0, Relaxed);
         self.polls.store(0, Relaxed);
         self.by.store(birth.parent, Relaxed);
@@ -215,16 +222,15 @@ impl Record {
         self.id.store(birth.id, Release);
     }
 
-    /// Begins a poll; returns the wakes that it answers, and those that the poll before has answered.
-    #[inline]
-    pub(crate) fn enter(&self, now: u64) -> (u64, u64) {
+    /// Begins a poll; returns `wakes`, which it answers. Where [`MOVED`] or [`STAMPED`] are in it, there is more to do.
+    #[inline(always)]
+    pub(crate) fn enter(&self, now: u64) -> u64 {
         // In this order, for `look`: who sees that the wakes are answered sees that the task runs.
         self.phase.store(RUNNING, Relaxed);
-        let before = self.seen.load(Relaxed);
         let wakes = self.wakes.load(Relaxed);
         self.seen.store(wakes, Release);
         self.last.store(now, Relaxed);
-        (wakes, before)
+        wakes
     }
 
     /// Ends a poll after which the task waits.
@@ -239,7 +245,8 @@ impl Record {
     #[inline]
     fn count_poll(&self, start: u64, now: u64) {
         self.polls.store(self.polls.load(Relaxed) + 1, Release);
-        let spent = now.saturating_sub(start);
+        // Wrapping: should a counter run backwards once, the sum is right all the same.
+        let spent = now.wrapping_sub(start);
         self.busy
             .store(self.busy.load(Relaxed).wrapping_add(spent), Relaxed);
         self.last.store(now, Relaxed);
@@ -284,7 +291,7 @@ impl Record {
     /// unchanged, so nothing of theirs orders this before a wake. The read-modify-write of `wakes` does: a
     /// wake before it is answered by the poll that is about to begin, one after it sees the bit.
     pub(crate) fn moved(&self) {
-        let wakes = self.wakes.fetch_or(1, AcqRel) | 1;
+        let wakes = self.wakes.fetch_or(MOVED, AcqRel) | MOVED;
         self.seen.store(wakes, Release);
     }
 
@@ -323,15 +330,32 @@ impl Record {
         }
     }
 
-    /// Counts a wake by `by` (the task being polled on this thread, or 0); returns `wakes` before. Where its bit 0
-    /// is set, the waker in the `Extra` is to be woken, else the kept one.
-    #[inline]
-    pub(crate) fn wake(&self, by: u64) -> u64 {
+    /// Counts a wake by `by` (the task being polled on this thread, or 0); says whether the runtime's waker has changed:
+    /// then the one in the `Extra` is to be woken, else the kept one.
+    #[inline(always)]
+    pub(crate) fn wake(&self, by: u64) -> bool {
         // Before it is forwarded and before the waker is given back: a reader that finds no waker must
         // find the wake. AcqRel for `moved`.
-        let before = self.wakes.fetch_add(2, AcqRel);
+        let before = self.wakes.fetch_add(WAKE, AcqRel);
         self.by.store(by, Relaxed);
-        before
+        before & MOVED != 0
+    }
+
+    /// Whether the wake that is about to be counted is one of a sample, one in 64, whose time is to be known.
+    #[inline(always)]
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.wakes.load(Relaxed) & (63 * WAKE) == 63 * WAKE
+    }
+
+    /// Says that the time of the wake that is about to be counted was remembered. Before it is counted: a poll that
+    /// answers it must not leave the stamp to a later one.
+    pub(crate) fn stamp(&self) {
+        self.wakes.fetch_or(STAMPED, Relaxed);
+    }
+
+    /// Takes note of a stamp. Holder of the future only, at the start of a poll.
+    pub(crate) fn unstamp(&self) {
+        self.wakes.fetch_and(!STAMPED, Relaxed);
     }
 
     /// Counts a wake by the task itself, during its own poll.
@@ -429,7 +453,7 @@ impl Record {
             ended,
             busy: self.busy.load(Relaxed),
             polls: self.polls(),
-            wakes: self.wakes.load(Relaxed) >> 1,
+            wakes: self.wakes.load(Relaxed) / WAKE,
             // SAFETY: only ever a `&'static Location` or null.
             site: unsafe { site.cast_const().as_ref() },
             detail,
@@ -500,11 +524,11 @@ impl Record {
             flags: self.flags.load(Relaxed),
             runtime: self.runtime.load(Relaxed),
             phase,
-            scheduled: phase == WAITING && wakes >> 1 != seen >> 1,
-            forsaken: phase == WAITING && polls > 0 && low(holders) == 1 && wakes >> 1 == seen >> 1,
+            scheduled: phase == WAITING && wakes / WAKE != seen / WAKE,
+            forsaken: phase == WAITING && polls > 0 && low(holders) == 1 && wakes / WAKE == seen / WAKE,
             wakers: low(holders).saturating_sub(1),
             clones: high(holders),
-            wakes: wakes >> 1,
+            wakes: wakes / WAKE,
             polls,
             by: self.by.load(Relaxed),
             self_wakes: self.self_wakes.load(Relaxed),

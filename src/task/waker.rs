@@ -105,7 +105,6 @@ unsafe fn wake(data: *const ()) {
     unsafe { wake_by_ref(data) };
 }
 
-/// The hot path keeps nothing over a call, so that it needs no stack: the runtime's wake is its last act.
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: the contract of a raw waker's table.
     let woken = unsafe { record(data) };
@@ -119,28 +118,25 @@ unsafe fn wake_by_ref(data: *const ()) {
         // SAFETY: whoever is polled on this thread holds its record.
         unsafe { &*by }.id()
     };
-    let before = woken.wake(by_id);
-    if before & 1 != 0 || local::is_sampled(before) {
-        return wake_rarely(woken, before);
+    if woken.is_sampled() {
+        stamp(woken);
     }
-    forward(woken);
-}
-
-#[inline(always)]
-fn forward(record: &Record) {
+    if woken.wake(by_id) {
+        return wake_moved(woken);
+    }
     // SAFETY: a waker of ours exists, and so a kept one, which outlives this call; it is not dropped.
-    let runtime = ManuallyDrop::new(unsafe { record.kept().assume_waker() });
+    let runtime = ManuallyDrop::new(unsafe { woken.kept().assume_waker() });
     runtime.wake_by_ref();
 }
 
 #[cold]
-fn wake_rarely(record: &Record, before: u64) {
-    if local::is_sampled(before) {
-        local::stamp_wake(record);
-    }
-    if before & 1 == 0 {
-        return forward(record);
-    }
+fn stamp(record: &Record) {
+    local::stamp_wake(record);
+    record.stamp();
+}
+
+#[cold]
+fn wake_moved(record: &Record) {
     if let Some(waker) = record.extra().and_then(extra::Extra::waker) {
         waker.wake_by_ref();
     }
