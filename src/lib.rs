@@ -1,11 +1,20 @@
 //! See every task of a tokio service, from spawn to exit.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod agent;
+mod background;
 mod clock;
 mod config;
+mod error;
 mod event;
+mod readiness;
 pub mod registry;
+#[cfg(feature = "server")]
+pub mod server;
 mod task;
+
+pub use agent::Agent;
+pub use error::Error;
 
 pub use task::{
     AnyOutput, AsKind, Builder, ByResult, Classify, Histogram, JoinSet, Kind, KindId, MAX_KIND_BYTES,

@@ -1,0 +1,29 @@
+//! `/livez` and `/readyz`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+use super::Settings;
+use super::refusal::{Refusal, TEXT};
+
+/// The process answers.
+pub(super) async fn livez() -> Response {
+    ok()
+}
+
+/// The service wants traffic; else 503, and each reason on a line.
+pub(super) async fn readyz(State(settings): State<Arc<Settings>>) -> Response {
+    let reasons = settings.readiness.reasons();
+    if reasons.is_empty() {
+        return ok();
+    }
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n")).into_response()
+}
+
+fn ok() -> Response {
+    ([(CONTENT_TYPE, TEXT)], "ok\n").into_response()
+}

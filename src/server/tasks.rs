@@ -1,0 +1,213 @@
+//! `/debug/tasks` and `/debug/tasks/{id}`.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::dump::{Dump, to_json, walk, write_line};
+use super::exits::ExitView;
+use super::filter::{Filter, Shape, Sort};
+use super::group::{GroupView, Groups};
+use super::query::Query;
+use super::refusal::{JSON, Refusal, shown};
+use super::row::RowView;
+use super::time::Utc;
+use crate::registry::{self, Row};
+use crate::task::TaskId;
+
+pub(super) async fn list(headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    let streams = takes_lines(&headers);
+    let filter = Filter::parse(query.as_deref(), streams)?;
+    match filter.shape {
+        Shape::Walk if streams => {
+            let dump = Dump::new(filter.wanted.clone(), filter.stream_limit());
+            Ok(([(CONTENT_TYPE, LINES)], Body::new(dump)).into_response())
+        }
+        Shape::Walk => in_walk_order(&filter).await,
+        Shape::Sorted(sort) => {
+            let (rows, total, at) = largest(&filter, sort).await;
+            if streams {
+                return Ok(lines(rows.iter().map(RowView::from)));
+            }
+            let truncated = total > rows.len();
+            let tasks: Vec<RowView<'_>> = rows.iter().map(RowView::from).collect();
+            json(&Listing {
+                sampled_at: Utc(at),
+                total,
+                truncated,
+                tasks,
+            })
+        }
+        Shape::Grouped(by) => {
+            let (at, mut total) = (SystemTime::now(), 0usize);
+            let mut groups = Groups::new(by);
+            walk(&filter.wanted, |row| {
+                total += 1;
+                groups.add(&row);
+            })
+            .await;
+            let (groups, count, elsewhere) = groups.finish(filter.limit());
+            if streams {
+                return Ok(lines(groups.iter()));
+            }
+            json(&Grouping {
+                sampled_at: Utc(at),
+                total,
+                truncated: count > groups.len() || elsewhere > 0,
+                elsewhere,
+                groups,
+            })
+        }
+    }
+}
+
+pub(super) async fn one(Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
+    Query::parse(query.as_deref(), &[])?;
+    let number = id
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| id.parse().ok());
+    let Some(number) = number.flatten() else {
+        let id = shown(&id);
+        return Err(Refusal::bad_request(format!(
+            "`{id}` is not the id of a task: it takes a whole number"
+        )));
+    };
+    let missing = || {
+        Refusal::not_found(format!(
+            "no task {number} is alive, and it is not among the last exits"
+        ))
+    };
+    let id = TaskId::new(number).ok_or_else(missing)?;
+    // Alive first: one that ends meanwhile is then among the exits.
+    let row = registry::row(id);
+    let exit = registry::exits()
+        .exits
+        .into_iter()
+        .rev()
+        .find(|exit| exit.id == id);
+    let exits = exit.iter().map(ExitView::from).collect();
+    let view = match (&row, &exit) {
+        (_, Some(exit)) => RowView::from(exit),
+        (Some(row), None) => RowView::from(row),
+        (None, None) => return Err(missing()),
+    };
+    json(&view.with_exits(exits))
+}
+
+/// As the walk finds them; what is beyond the limit is only counted.
+async fn in_walk_order(filter: &Filter) -> Result<Response, Refusal> {
+    let (at, limit) = (SystemTime::now(), filter.limit());
+    let (mut rows, mut total) = (Vec::new(), 0usize);
+    walk(&filter.wanted, |row| {
+        total += 1;
+        if rows.len() < limit {
+            rows.push(row);
+        }
+    })
+    .await;
+    json(&Listing {
+        sampled_at: Utc(at),
+        total,
+        truncated: total > rows.len(),
+        tasks: rows.iter().map(RowView::from).collect(),
+    })
+}
+
+/// The largest by a key, and how many there are in all. Never holds more than the limit.
+async fn largest(filter: &Filter, sort: Sort) -> (Vec<Row>, usize, SystemTime) {
+    let (at, limit) = (SystemTime::now(), filter.limit());
+    let (mut kept, mut total) = (BinaryHeap::new(), 0usize);
+    walk(&filter.wanted, |row| {
+        total += 1;
+        let ranked = Ranked {
+            key: sort.key(&row),
+            row,
+        };
+        if kept.len() < limit {
+            kept.push(Reverse(ranked));
+        } else if let Some(mut least) = kept.peek_mut()
+            && least.0.key < ranked.key
+        {
+            *least = Reverse(ranked);
+        }
+    })
+    .await;
+    let rows = kept.into_sorted_vec();
+    (rows.into_iter().map(|ranked| ranked.0.row).collect(), total, at)
+}
+
+struct Ranked {
+    key: (u128, Reverse<u64>),
+    row: Row,
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key.cmp(&other.key)
+    }
+}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Eq for Ranked {}
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Listing<'a> {
+    sampled_at: Utc,
+    total: usize,
+    truncated: bool,
+    tasks: Vec<RowView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Grouping {
+    sampled_at: Utc,
+    total: usize,
+    truncated: bool,
+    elsewhere: u64,
+    groups: Vec<GroupView>,
+}
+
+/// Whether a client asks for lines.
+fn takes_lines(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|kind| kind.trim().eq_ignore_ascii_case("application/x-ndjson"))
+}
+
+fn lines(values: impl Iterator<Item = impl Serialize>) -> Response {
+    let mut body = Vec::new();
+    for value in values {
+        write_line(&mut body, &value);
+    }
+    ([(CONTENT_TYPE, LINES)], body).into_response()
+}
+
+pub(super) fn json(value: &impl Serialize) -> Result<Response, Refusal> {
+    Ok(([(CONTENT_TYPE, JSON)], to_json(value)?).into_response())
+}
+
+const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
