@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod event;
 mod readiness;
+mod export;
 pub mod registry;
 #[cfg(feature = "server")]
 pub mod server;
@@ -22,5 +23,9 @@ pub use task::{
     thread,
 };
 
+#[cfg(feature = "prometheus")]
+pub use export::prometheus;
 #[cfg(feature = "server")]
 pub use task::Executor;
+#[cfg(tokio_unstable)]
+pub use task::hooks;
