@@ -8,12 +8,16 @@
 //! All of it belongs to the process, like the tasks: there is one registry, and no handle to it. Reading never
 //! blocks a task.
 
+#[cfg(tokio_unstable)]
+mod foreign;
 mod health;
 mod history;
 mod snapshot;
 mod sweep;
 mod watched;
 
+#[cfg(tokio_unstable)]
+pub use foreign::{Foreign, ForeignSite, foreign};
 pub use health::{BlockingJobs, Health, blocking_jobs, health};
 pub use history::{DEFAULT_EXITS, Exit, History, PanicFacts, exits};
 pub(crate) use history::{drain, set_capacity};

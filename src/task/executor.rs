@@ -42,6 +42,8 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, future: F) {
+        #[cfg(tokio_unstable)]
+        let _ours = super::hooks::ours();
         tokio::spawn(spawn::root(self.kind, future, self.site));
     }
 }

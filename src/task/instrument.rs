@@ -466,6 +466,10 @@ fn stand_in(record: &Record, wakes: u64, outer: *const Record, start: u64, cx: &
 fn first_poll(record: &Record, outer: *const Record, start: u64) {
     if outer.is_null() {
         record.add_flags(flag::OUTERMOST);
+        #[cfg(tokio_unstable)]
+        if record.flags() & flag::SPAWNED == 0 {
+            super::hooks::disown_current();
+        }
     }
     if !record.has_runtime() {
         record.set_runtime(local::runtime(runtime::of_this_worker));

@@ -68,6 +68,8 @@ impl<T: 'static> JoinSet<T> {
         F: Future<Output = T> + Send + 'static,
         T: Send,
     {
+        #[cfg(tokio_unstable)]
+        let _ours = super::hooks::ours();
         self.set
             .spawn(spawn::root(kind.kind_id(), future, Location::caller()))
     }
@@ -81,6 +83,8 @@ impl<T: 'static> JoinSet<T> {
     {
         let task = spawn::root(kind.kind_id(), future, Location::caller());
         task.set_runtime(runtime::number(handle));
+        #[cfg(tokio_unstable)]
+        let _ours = super::hooks::ours();
         self.set.spawn_on(task, handle)
     }
 
@@ -94,6 +98,8 @@ impl<T: 'static> JoinSet<T> {
     where
         F: Future<Output = T> + 'static,
     {
+        #[cfg(tokio_unstable)]
+        let _ours = super::hooks::ours();
         self.set
             .spawn_local(spawn::root(kind.kind_id(), future, Location::caller()))
     }
@@ -104,6 +110,8 @@ impl<T: 'static> JoinSet<T> {
     where
         F: Future<Output = T> + 'static,
     {
+        #[cfg(tokio_unstable)]
+        let _ours = super::hooks::ours();
         self.set
             .spawn_local_on(spawn::root(kind.kind_id(), future, Location::caller()), local)
     }

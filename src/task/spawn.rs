@@ -36,6 +36,8 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    #[cfg(tokio_unstable)]
+    let _ours = super::hooks::ours();
     tokio::spawn(root(kind.kind_id(), future, Location::caller()))
 }
 
@@ -56,6 +58,8 @@ where
 {
     let task = root(kind.kind_id(), future, Location::caller());
     task.set_runtime(runtime::number(handle));
+    #[cfg(tokio_unstable)]
+    let _ours = super::hooks::ours();
     handle.spawn(task)
 }
 
@@ -82,6 +86,8 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
+    #[cfg(tokio_unstable)]
+    let _ours = super::hooks::ours();
     tokio::task::spawn_local(root(kind.kind_id(), future, Location::caller()))
 }
 
@@ -230,6 +236,8 @@ impl<C> Builder<C> {
         F::Output: Send + 'static,
         C: Classify<F::Output> + 'static,
     {
+        #[cfg(tokio_unstable)]
+        let _ours = super::hooks::ours();
         tokio::spawn(self.build(future, flag::ROOT | flag::SPAWNED, Location::caller()))
     }
 
@@ -243,6 +251,8 @@ impl<C> Builder<C> {
     {
         let task = self.build(future, flag::ROOT | flag::SPAWNED, Location::caller());
         task.set_runtime(runtime::number(handle));
+        #[cfg(tokio_unstable)]
+        let _ours = super::hooks::ours();
         handle.spawn(task)
     }
 
@@ -258,6 +268,8 @@ impl<C> Builder<C> {
         F::Output: 'static,
         C: Classify<F::Output> + 'static,
     {
+        #[cfg(tokio_unstable)]
+        let _ours = super::hooks::ours();
         tokio::task::spawn_local(self.build(future, flag::ROOT | flag::SPAWNED, Location::caller()))
     }
 

@@ -138,7 +138,7 @@ const HOSTILE: [&str; 6] = [
 ];
 
 /// The real linter, on a whole scrape.
-fn promtool_accepts(scrape: &str) {
+pub(crate) fn promtool_accepts(scrape: &str) {
     let promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

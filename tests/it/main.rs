@@ -6,5 +6,10 @@
 mod catalogue;
 #[cfg(feature = "prometheus")]
 mod exposition;
+#[cfg(tokio_unstable)]
+mod hooks;
+mod layering;
 #[cfg(feature = "prometheus")]
 mod metrics;
+#[cfg(feature = "cli")]
+mod scrape;
