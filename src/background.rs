@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::clock;
 use crate::error::Error;
 use crate::registry;
-use crate::task::{exit, panic};
+use crate::task::{cells, exit, panic};
 
 /// How long dropping the agent blocks at most.
 pub const STOP_LIMIT: Duration = Duration::from_secs(2);
@@ -184,7 +184,9 @@ async fn sweep(mut stop: Stop) {
         let wait = until_next(last, SystemTime::now());
         if wait.is_zero() {
             registry::sweep();
-            clock::recalibrate();
+            if clock::recalibrate() {
+                cells::rescale();
+            }
             tokio::task::yield_now().await;
         } else {
             let _ = tokio::time::timeout(wait, stop.stopped()).await;

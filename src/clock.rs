@@ -32,7 +32,10 @@ pub(crate) fn ticks() -> u64 {
 #[inline(always)]
 pub(crate) fn begin() -> Begun {
     let counts = SOURCE.load(Relaxed) == COUNTER;
-    Begun { ticks: if counts { counter::read() } else { slow_ticks() }, counts }
+    Begun {
+        ticks: if counts { counter::read() } else { slow_ticks() },
+        counts,
+    }
 }
 
 /// When a poll began.
@@ -46,7 +49,11 @@ impl Begun {
     /// The time now, read in the same way.
     #[inline(always)]
     pub(crate) fn now(self) -> u64 {
-        if self.counts { counter::read() } else { slow_ticks() }
+        if self.counts {
+            counter::read()
+        } else {
+            slow_ticks()
+        }
     }
 }
 
@@ -68,23 +75,29 @@ pub(crate) fn between(start: u64, end: u64) -> Duration {
 ///
 /// Called by the agent now and then. It changes the scale at most once: sums of ticks are shown as counters, which
 /// must not run backwards, not even by a billionth. What is left is an error below 1e-7.
-pub(crate) fn recalibrate() {
+///
+/// Says whether it has: what was computed from the scale before is to be computed anew.
+pub(crate) fn recalibrate() -> bool {
     if SOURCE.load(Relaxed) != COUNTER || CORRECTED.load(Relaxed) {
-        return;
+        return false;
     }
     if let Some(first) = START.get() {
         let now = Reading::take();
         let elapsed = now.time.saturating_duration_since(first.time);
         if elapsed >= Duration::from_secs(1) && !CORRECTED.swap(true, Relaxed) {
             store_scale(elapsed, now.ticks.saturating_sub(first.ticks));
+            return true;
         }
     }
+    false
 }
 
 /// Ticks in a number of nanoseconds, rounded down.
 pub(crate) fn ticks_in(nanos: u64) -> u64 {
     let ticks = (u128::from(nanos) << 32).checked_div(u128::from(SCALE.load(Relaxed)));
-    ticks.and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(u64::MAX)
+    ticks
+        .and_then(|ticks| u64::try_from(ticks).ok())
+        .unwrap_or(u64::MAX)
 }
 
 /// Where ticks come from; `UNKNOWN` until the first reading.
@@ -186,12 +199,10 @@ mod counter {
     /// Whether it runs at one rate on all cores: the processor says so (CPUID 8000_0007, EDX bit 8), and
     /// on Linux the kernel has not found otherwise, since it then changes its own clock away from it.
     pub(super) fn trusted() -> bool {
-        #[cfg_attr(
-            not(clippy),
-            expect(unused_unsafe, reason = "safe only in newer toolchains than our oldest")
-        )]
-        // SAFETY: CPUID exists on every x86-64 processor.
-        let cpuid = |leaf| unsafe { core::arch::x86_64::__cpuid(leaf) };
+        // As a pointer, since the function is unsafe in older toolchains and safe in newer ones.
+        let cpuid: unsafe fn(u32) -> core::arch::x86_64::CpuidResult = core::arch::x86_64::__cpuid;
+        // SAFETY: the instruction exists on every x86-64 processor.
+        let cpuid = |leaf| unsafe { cpuid(leaf) };
         let invariant = cpuid(0x8000_0000).eax >= 0x8000_0007 && cpuid(0x8000_0007).edx & (1 << 8) != 0;
         invariant && kernel_agrees()
     }

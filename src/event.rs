@@ -65,8 +65,10 @@ impl<T> Ring<T> {
             return None;
         }
         let place = self.places.get(tail % self.places.len())?;
-        // SAFETY: holds a value (invariant 1), which is taken out once, since `tail` moves on.
-        let value = unsafe { (*place.get()).assume_init_read() };
+        // SAFETY: nobody writes here before `tail` moves on.
+        let value = unsafe { place.get().read() };
+        // SAFETY: it held a value (invariant 1), which is taken out once, since `tail` moves on.
+        let value = unsafe { value.assume_init() };
         self.tail.store(tail.wrapping_add(1), Release);
         Some(value)
     }

@@ -7,8 +7,8 @@ mod clock;
 mod config;
 mod error;
 mod event;
-mod readiness;
 mod export;
+mod readiness;
 pub mod registry;
 #[cfg(feature = "server")]
 pub mod server;

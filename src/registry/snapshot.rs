@@ -171,6 +171,8 @@ pub struct Row {
     pub self_wakes: Option<u64>,
     /// Wakers of it that are alive: how many ways there are to wake it. `None` where its waker passes through.
     pub wakers: Option<u64>,
+    /// Wakers of it ever made; `None` where its waker passes through.
+    pub waker_clones: Option<u64>,
     /// The task that woke it last; `None` where that was none, such as a timer or a socket. Until it was woken, the
     /// task that spawned it.
     pub woken_by: Option<TaskId>,
@@ -259,7 +261,6 @@ pub(crate) fn is_forsaken(look: &Look) -> bool {
 /// Stands for one task at one count of polls; never 0.
 pub(crate) fn mark(look: &Look) -> u32 {
     let mixed = (look.id ^ look.polls.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    #[expect(clippy::cast_possible_truncation, reason = "the high half is what is wanted")]
     let mark = (mixed >> 32) as u32;
     mark | 1
 }
@@ -305,6 +306,7 @@ impl Row {
             wakes: known.then(|| look.wakes.saturating_sub(1)),
             self_wakes: known.then_some(look.self_wakes.into()),
             wakers: known.then_some(look.wakers.into()),
+            waker_clones: known.then_some(look.clones.into()),
             woken_by: TaskId::new(look.by),
             parent: TaskId::new(look.parent),
             runtime: task::runtime::name(look.runtime),

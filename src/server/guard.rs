@@ -171,8 +171,7 @@ impl Denial {
                 r#"Basic realm="lifespan", charset="UTF-8", Bearer realm="lifespan""#,
             ),
             Self::Method if asked.uri.path().starts_with("/debug/pprof") => {
-                return Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
-                    .with(ALLOW, "GET, HEAD");
+                Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").with(ALLOW, "GET, HEAD")
             }
             Self::Method => Refusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,

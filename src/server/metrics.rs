@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::HeaderValue;
+#[cfg(feature = "prometheus")]
+use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
@@ -16,10 +18,10 @@ pub(super) async fn metrics(State(settings): State<Arc<Settings>>) -> Result<Res
     Ok(([(CONTENT_TYPE, EXPOSITION)], text).into_response())
 }
 
-// TODO(lead): call `crate::export::prometheus::render(kinds)` here once it is merged.
 #[cfg(feature = "prometheus")]
-fn render(_kinds: usize) -> Result<String, Refusal> {
-    Err(Refusal::not_implemented("the metrics are not wired yet"))
+fn render(kinds: usize) -> Result<String, Refusal> {
+    crate::export::prometheus::render(kinds)
+        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 #[cfg(not(feature = "prometheus"))]

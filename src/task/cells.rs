@@ -293,7 +293,11 @@ impl Scale {
             to.store(clock::ticks_in(*nanos), Relaxed);
         }
         for (bit, first) in self.first.iter().enumerate() {
-            let below = self.bounds.iter().take_while(|bound| bound.load(Relaxed) < 1 << bit).count();
+            let below = self
+                .bounds
+                .iter()
+                .take_while(|bound| bound.load(Relaxed) < 1 << bit)
+                .count();
             // A counter that ran backwards for once looks like centuries, and is put to the shortest.
             let below = if bit == 63 { 0 } else { below.min(BOUNDS) };
             first.store(u8::try_from(below).unwrap_or(0), Relaxed);
@@ -338,7 +342,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn plain(bounds: &[u64; BOUNDS], ticks: u64) -> usize {
-        bounds.iter().position(|&bound| ticks <= clock::ticks_in(bound)).unwrap_or(BOUNDS)
+        bounds
+            .iter()
+            .position(|&bound| ticks <= clock::ticks_in(bound))
+            .unwrap_or(BOUNDS)
     }
 
     proptest! {

@@ -44,6 +44,6 @@ where
     fn execute(&self, future: F) {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        tokio::spawn(spawn::root(self.kind, future, self.site));
+        spawn::on_current(spawn::root(self.kind, future, self.site));
     }
 }

@@ -277,8 +277,8 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
         let start = clock.ticks;
         let wakes = record.enter(start);
         // The first poll, a changed waker, and one that passes through are the rare cases.
-        let stands_in =
-            wakes & (MOVED | STAMPED) == 0 && record.kept() == Kept::words(cx.waker()) || stand_in(record, wakes, outer, start, cx);
+        let stands_in = wakes & (MOVED | STAMPED) == 0 && record.kept() == Kept::words(cx.waker())
+            || stand_in(record, wakes, outer, start, cx);
         let polled = if stands_in {
             let waker = waker::borrowed(NonNull::from(record));
             self.poll_caught(&mut Context::from_waker(&waker))
@@ -436,7 +436,9 @@ fn stand_in(record: &Record, wakes: u64, outer: *const Record, start: u64, cx: &
     if flags & flag::SPAWNED != 0 && !waker::knows_tokio() {
         waker::learn_tokio(runtime);
     }
-    if !waker::is_tokio(runtime) && !(kept.is_none() && runtime::learn_waker() && waker::is_tokio(runtime)) {
+    let is_tokio =
+        waker::is_tokio(runtime) || (kept.is_none() && runtime::learn_waker() && waker::is_tokio(runtime));
+    if !is_tokio {
         record.add_flags(flag::FOREIGN);
         return false;
     }
@@ -475,7 +477,7 @@ fn first_poll(record: &Record, outer: *const Record, start: u64) {
         record.set_runtime(local::runtime(runtime::of_this_worker));
     }
     // The wake by which it was spawned is a sample for one task in 64.
-    if record.id() % 64 == 0 {
+    if record.id().is_multiple_of(64) {
         count_delayed(record, start);
     }
 }
@@ -591,6 +593,7 @@ impl<T, E> Classify<Result<T, E>> for ByResult {
 }
 
 mod sealed {
+    #[expect(unnameable_types, reason = "nobody else is to implement it")]
     pub trait Sealed {}
     impl Sealed for super::AnyOutput {}
     impl Sealed for super::ByResult {}

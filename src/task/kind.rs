@@ -147,33 +147,34 @@ impl From<&Kind> for KindId {
 /// What names a kind: a `&'static str`, a `static` [`Kind`], or a [`KindId`].
 ///
 /// For names made at run time there is [`KindId::named`].
-pub trait AsKind: sealed::Sealed {
+pub trait AsKind: Copy + sealed::Sealed {
     /// The kind's id.
-    fn kind_id(&self) -> KindId;
+    fn kind_id(self) -> KindId;
 }
 
 impl AsKind for &'static str {
     #[inline]
-    fn kind_id(&self) -> KindId {
+    fn kind_id(self) -> KindId {
         super::local::kind_of(self)
     }
 }
 
 impl AsKind for &Kind {
     #[inline]
-    fn kind_id(&self) -> KindId {
+    fn kind_id(self) -> KindId {
         self.id()
     }
 }
 
 impl AsKind for KindId {
     #[inline]
-    fn kind_id(&self) -> KindId {
-        *self
+    fn kind_id(self) -> KindId {
+        self
     }
 }
 
 mod sealed {
+    #[expect(unnameable_types, reason = "nobody else is to implement it")]
     pub trait Sealed {}
     impl Sealed for &'static str {}
     impl Sealed for &super::Kind {}

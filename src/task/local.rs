@@ -66,10 +66,10 @@ pub(crate) fn set_current(record: *const Record) -> *const Record {
 #[inline]
 pub(crate) fn current_id() -> u64 {
     let current = current_record();
-    // SAFETY: invariant 4.
     if current.is_null() {
         0
     } else {
+        // SAFETY: invariant 4.
         unsafe { &*current }.id()
     }
 }
@@ -393,7 +393,6 @@ fn address(record: &Record) -> u64 {
 fn stamp(record: &Record) -> &'static Stamp {
     let address = address(record) >> 7;
     let place = (address ^ (address >> 6) ^ (address >> 12)) % 64;
-    #[expect(clippy::cast_possible_truncation, reason = "below 64")]
     &STAMPS[place as usize]
 }
 

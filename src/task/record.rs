@@ -387,9 +387,15 @@ impl Record {
     #[inline(always)]
     pub(crate) fn empty(&self) -> (Kept, Option<Remains>) {
         // SAFETY: no holder is left, so nobody else looks at the kept waker (invariants 2, 3).
-        let kept = self.kept.with_mut(|kept| unsafe { std::mem::replace(&mut *kept, Kept::NONE) });
+        let kept = self
+            .kept
+            .with_mut(|kept| unsafe { std::mem::replace(&mut *kept, Kept::NONE) });
         self.id.store(0, Relaxed);
-        let remains = if self.extra.load(Relaxed).is_null() { None } else { self.take_extra() };
+        let remains = if self.extra.load(Relaxed).is_null() {
+            None
+        } else {
+            self.take_extra()
+        };
         (kept, remains)
     }
 
@@ -397,7 +403,10 @@ impl Record {
     fn take_extra(&self) -> Option<Remains> {
         // SeqCst on both words, against `pin`: either the reader finds no pointer, or it is found here.
         let extra = NonNull::new(self.extra.swap(null_mut(), SeqCst))?;
-        Some(Remains { extra, pinned: self.pins.load(SeqCst) != 0 })
+        Some(Remains {
+            extra,
+            pinned: self.pins.load(SeqCst) != 0,
+        })
     }
 
     #[cold]
@@ -411,11 +420,6 @@ impl Record {
     #[cfg(test)]
     pub(crate) fn forget_clones(&self, clones: u32) {
         self.holders.fetch_add(u64::from(clones), Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn holders(&self) -> u32 {
-        low(self.holders.load(Acquire))
     }
 
     /// The task's id. Holders only: anybody else may read the next task's.

@@ -38,7 +38,7 @@ where
 {
     #[cfg(tokio_unstable)]
     let _ours = super::hooks::ours();
-    tokio::spawn(root(kind.kind_id(), future, Location::caller()))
+    on_current(root(kind.kind_id(), future, Location::caller()))
 }
 
 /// Spawns a task of that kind on a given runtime, from anywhere.
@@ -118,6 +118,18 @@ where
     tokio::task::spawn_blocking(move || job.run())
 }
 
+/// Spawns on the current runtime.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "what all others are to use ends here")]
+pub(crate) fn on_current<F, C>(task: Tracked<F, C>) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+    C: Classify<F::Output> + 'static,
+{
+    tokio::spawn(task)
+}
+
 /// A future of which we know that it is its task's root, and that tokio polls it.
 #[inline]
 pub(crate) fn root<F: Future>(kind: KindId, future: F, site: &'static Location<'static>) -> Tracked<F> {
@@ -186,6 +198,7 @@ impl<C> Builder<C> {
     }
 
     /// Adds an attribute. By default, there is none; at most 16 are kept, each key and value cut to 256 bytes.
+    #[expect(clippy::needless_pass_by_value, reason = "numbers are given as they are")]
     pub fn attribute(mut self, key: impl AsRef<str>, value: impl ToString) -> Self {
         if self.facts.attributes.len() < MOST_ATTRIBUTES {
             let value = value.to_string();
@@ -238,7 +251,7 @@ impl<C> Builder<C> {
     {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        tokio::spawn(self.build(future, flag::ROOT | flag::SPAWNED, Location::caller()))
+        on_current(self.build(future, flag::ROOT | flag::SPAWNED, Location::caller()))
     }
 
     /// Spawns the task on a given runtime, from anywhere.

@@ -39,14 +39,14 @@ fn give_back(record: NonNull<Record>) {
     slab::give(record);
     // Foreign code last, when nothing of ours is borrowed or locked: it may spawn, wake or panic.
     if let Some(remains) = remains {
-        discard(record, remains);
+        discard(record, &remains);
     }
     // SAFETY: taken out of the record for good: put together and dropped once.
     drop(unsafe { kept.into_waker() });
 }
 
 #[cold]
-fn discard(record: NonNull<Record>, remains: Remains) {
+fn discard(record: NonNull<Record>, remains: &Remains) {
     // SAFETY: records stay records.
     let record = unsafe { record.as_ref() };
     // SAFETY: it came from a box, and was taken out of the record by one caller only.
