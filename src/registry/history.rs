@@ -42,7 +42,7 @@ pub struct Exit {
     /// The task that spawned it.
     pub parent: Option<TaskId>,
     /// The runtime that it ran in, where that is known.
-    pub runtime: Option<String>,
+    pub runtime: Option<&'static str>,
     /// Where it was spawned.
     pub spawned_at: Option<&'static Location<'static>>,
     /// The size of its future, or of its closure.

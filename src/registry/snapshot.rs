@@ -179,7 +179,7 @@ pub struct Row {
     /// The task that spawned it.
     pub parent: Option<TaskId>,
     /// The runtime that it runs in, where that is known: see the crate's documentation.
-    pub runtime: Option<String>,
+    pub runtime: Option<&'static str>,
     /// Where it was spawned.
     pub spawned_at: Option<&'static Location<'static>>,
     /// The size of its future, or of its closure.

@@ -5,44 +5,32 @@
 //! cost as much as all the rest of a record, so that tasks there have no runtime unless they were spawned onto
 //! a given one.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
 
 use super::waker;
 
-/// The number of a runtime, from 1; 0 where there is none or all numbers are taken.
+/// The number of a runtime, from 1; 0 where all numbers are taken.
 pub(crate) fn number(handle: &Handle) -> u8 {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let id = handle.id();
     let at = known
         .iter()
-        .position(|runtime| runtime.id == id)
-        .unwrap_or_else(|| {
-            if known.len() < MOST {
-                known.push(Runtime {
-                    id,
-                    name: handle.name().map(Into::into),
-                });
-            }
-            known.len() - 1
-        });
-    match known.get(at) {
-        Some(runtime) if runtime.id == id => u8::try_from(at + 1).unwrap_or(0),
-        _ => 0,
+        .position(|runtime| *runtime == id)
+        .unwrap_or(known.len());
+    let Some(name) = NAMES.get(at) else { return 0 };
+    // Lives as long as the process; there are at most as many as numbers.
+    name.get_or_init(|| Box::leak(handle.name().map_or_else(|| id.to_string(), str::to_owned).into()));
+    if at == known.len() {
+        known.push(id);
     }
+    u8::try_from(at + 1).unwrap_or(0)
 }
 
 /// The name of a runtime, or its id where it has none.
-pub(crate) fn name(number: u8) -> Option<String> {
-    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let runtime = known.get(usize::from(number).checked_sub(1)?)?;
-    Some(
-        runtime
-            .name
-            .as_deref()
-            .map_or_else(|| runtime.id.to_string(), ToOwned::to_owned),
-    )
+pub(crate) fn name(number: u8) -> Option<&'static str> {
+    NAMES.get(usize::from(number).checked_sub(1)?)?.get().copied()
 }
 
 /// The number of the runtime whose worker this thread is, for the thread's whole life.
@@ -82,12 +70,8 @@ pub(crate) fn learn_waker() -> bool {
     waker::knows_tokio()
 }
 
-struct Runtime {
-    id: Id,
-    name: Option<Box<str>>,
-}
-
 /// The most runtimes that get a number; a test suite can make thousands.
 const MOST: usize = 254;
 
-static KNOWN: Mutex<Vec<Runtime>> = Mutex::new(Vec::new());
+static KNOWN: Mutex<Vec<Id>> = Mutex::new(Vec::new());
+static NAMES: [OnceLock<&'static str>; MOST] = [const { OnceLock::new() }; MOST];
