@@ -111,8 +111,9 @@ mod tests {
         while !pusher.is_finished() {
             pop();
         }
-        while pop() {}
+        // `is_finished` orders nothing: only from here on all pushes are seen.
         let dropped = pusher.join().unwrap();
+        while pop() {}
         assert_eq!(popped.len() + dropped, usize::try_from(N).unwrap());
         assert!(popped.is_sorted_by(|a, b| a < b));
     }
