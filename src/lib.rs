@@ -29,3 +29,8 @@ pub use export::prometheus;
 pub use task::Executor;
 #[cfg(tokio_unstable)]
 pub use task::hooks;
+
+/// Compiles what the README shows.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
