@@ -1,4 +1,79 @@
 //! See every task of a tokio service, from spawn to exit.
+//!
+//! Every task that is spawned through lifespan, or wrapped by it, has a record: what it is, where it was spawned and by
+//! whom, what it does now, how often it was polled and woken, who woke it last, whether anything is left that could
+//! wake it, and how it ended. The record is also the task's *waker*, so that all of this is known at every moment and
+//! nobody has to ask. One row of `/debug/tasks` (with feature `server`):
+//!
+//! ```json
+//! {"id":29,"kind":"db-query","name":null,"state":"idle","age_seconds":4.108,"idle_seconds":4.101,
+//!  "busy_seconds":0.0000061,"polls":3,"wakes":2,"self_wakes":0,"wakers":0,"woken_by":17,"parent":17,
+//!  "spawned_at":"src/orders.rs:88:14","future_bytes":312,"verdict":"orphaned"}
+//! ```
+//!
+//! # Quick start
+//!
+//! ```no_run
+//! # #[cfg(feature = "server")]
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let _agent = lifespan::Agent::builder("orders").listen(([127, 0, 0, 1], 9464)).start()?;
+//!     lifespan::spawn("refresh", async { /* … */ }).await?;
+//!     Ok(())
+//! }
+//! # #[cfg(not(feature = "server"))] fn main() {}
+//! ```
+//!
+//! # Ways in
+//!
+//! | instead of | use | it is known as |
+//! |---|---|---|
+//! | `tokio::spawn(future)` | [`spawn`]`(kind, future)`, or [`Builder`] to say more | the root of its task |
+//! | `handle.spawn(future)` | [`spawn_on`] | the root of its task, and its runtime |
+//! | `tokio::task::spawn_local` | [`spawn_local`] | the root of its task |
+//! | `tokio::task::spawn_blocking` | [`spawn_blocking`] | a blocking job: queued, then running |
+//! | `tokio::task::JoinSet` | [`JoinSet`] | the root of its task |
+//! | `std::thread::spawn` | [`thread::spawn`] | a thread |
+//! | any other spawner | `future.`[`tracked`](Track::tracked)`(kind)` | a future; [`root`](Tracked::root) says that it is a task's |
+//!
+//! All of them return tokio's (or std's) own handles, and a panic reaches those as before. A *kind* is a low-cardinality
+//! name for a family of tasks: see [`Kind`].
+//!
+//! # What a record knows, and when
+//!
+//! * Counts by kind are exact: live tasks are those spawned less those finished, and never negative. A task has
+//!   finished only when its destructors have run.
+//! * Rows are weakly consistent: each is what one look at a task saw, at its own time.
+//! * *Orphaned* is exact for the root of a task: it waits and no waker of it is alive, so that nothing but an abort can
+//!   still end it. It is a lower bound: a waker in a channel that the task itself owns hides a dead task. It is never
+//!   said of a task that is meant to live for ever, since a guard that waits to be aborted looks so.
+//! * Wakes and wakers are known where tokio polls a task. Where another executor does (`block_on`, `FuturesUnordered`),
+//!   its own waker passes through, and the record says that it does not know.
+//! * The runtime of a task is known on workers of a multi-thread runtime, and where it was spawned onto a given one.
+//!
+//! # It must not harm its host
+//!
+//! Recording takes no lock and no allocation a task, a few tens of nanoseconds a task and about ten a poll. Every buffer
+//! is bounded, and what finds no room is counted: see [`registry::health`]. What reads runs on a thread of the agent's
+//! own, which is never among what is observed, and answers while every worker of the service is blocked. Where
+//! something of the agent's cannot start, the service runs on and the agent says why: see [`agent`].
+//!
+//! `LIFESPAN_DISABLED=1` in the environment switches the recording off, `LIFESPAN_WAKER=passthrough` lets the runtime's
+//! wakers through everywhere. Both are read once, at the first task.
+//!
+//! # Features
+//!
+//! None is on by default. Each only adds.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `server` | the HTTP endpoints, served by the agent or mounted in an axum app of yours; `Executor` for hyper |
+//! | `prometheus` | a collector for the `prometheus` crate, and `/metrics` |
+//! | `cli` | the binary, with a demo service |
+//! | `full` | all of these |
+//!
+//! `otlp`, `profile`, `pprof`, `console`, `etcd` and `heap` are names of parts to come, and add nothing yet. A build with
+//! `--cfg tokio_unstable` also tells untracked tasks by their spawn site.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod agent;

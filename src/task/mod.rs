@@ -1,6 +1,6 @@
 //! The write side: what a task is, and how it comes to be known.
 //!
-//! [`instrument`] wraps a future; [`spawn`] has the ways in; [`record`] holds one task's facts and is its
+//! [`instrument`] wraps a future; [`mod@spawn`] has the ways in; [`record`] holds one task's facts and is its
 //! waker; [`slab`] is where records live; [`kind`] and [`cells`] count by kind; [`local`] is what a thread
 //! keeps of all that; [`exit`] tells of tasks that have ended.
 

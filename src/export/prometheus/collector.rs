@@ -20,7 +20,7 @@ pub const DEFAULT_KINDS: usize = 100;
 /// It holds no numbers: each scrape reads what the registry of tasks says at that moment, so that two collectors
 /// agree, and a task costs the same whether it is scraped or not. In one scrape `lifespan_tasks` is exactly what
 /// was spawned less what has finished. What needs a look at each task (states, leaks) is from the last sweep, which
-/// the agent takes every second; without an agent, [`registry::sweep`](crate::registry::sweep) takes one.
+/// the agent takes every second; without an agent, [`registry::sweep`] takes one.
 ///
 /// [`render`](super::render) gives the same metrics, and those of the runtime and of the process, as text.
 ///
