@@ -201,8 +201,9 @@ impl Counts {
             Some(count) => count.add(state, orphaned, look.born),
             None => self.elsewhere += 1,
         }
-        let future = look.flags & (flag::BLOCKING | flag::THREAD) == 0;
-        if future && (look.flags & flag::OUTERMOST != 0 || look.polls == 0) {
+        // What a runtime counts as a task of its own, too.
+        let elsewhere = flag::BLOCKING | flag::THREAD | flag::LOCAL | flag::FOREIGN;
+        if look.flags & elsewhere == 0 && (look.flags & flag::OUTERMOST != 0 || look.polls == 0) {
             *self.roots.entry(look.runtime).or_default() += 1;
         }
     }

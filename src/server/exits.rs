@@ -103,7 +103,7 @@ impl<'a> From<&'a Exit> for ExitView<'a> {
             wakes: exit.wakes,
             self_wakes: exit.self_wakes,
             parent: exit.parent.map(TaskId::get),
-            runtime: exit.runtime.as_deref(),
+            runtime: exit.runtime,
             spawned_at: exit.spawned_at.map(Place),
             future_bytes: exit.future_bytes,
             attributes: Attributes(&exit.attributes),

@@ -101,7 +101,7 @@ impl<T: 'static> JoinSet<T> {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
         self.set
-            .spawn_local(spawn::root(kind.kind_id(), future, Location::caller()))
+            .spawn_local(spawn::local_root(kind.kind_id(), future, Location::caller()))
     }
 
     /// Spawns a task of that kind on a given `LocalSet`, which need not run yet.
@@ -112,8 +112,10 @@ impl<T: 'static> JoinSet<T> {
     {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        self.set
-            .spawn_local_on(spawn::root(kind.kind_id(), future, Location::caller()), local)
+        self.set.spawn_local_on(
+            spawn::local_root(kind.kind_id(), future, Location::caller()),
+            local,
+        )
     }
 
     /// Runs a closure of that kind on tokio's pool for blocking code.

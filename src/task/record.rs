@@ -74,6 +74,8 @@ pub(crate) mod flag {
     pub(crate) const BLOCKING: u16 = 1 << 7;
     /// An OS thread.
     pub(crate) const THREAD: u16 = 1 << 8;
+    /// Spawned on a `LocalSet`, whose tasks its runtime does not count.
+    pub(crate) const LOCAL: u16 = 1 << 9;
 }
 
 /// One task's facts. The first line is written by polls and wakes, most of the second once.

@@ -88,7 +88,7 @@ where
 {
     #[cfg(tokio_unstable)]
     let _ours = super::hooks::ours();
-    tokio::task::spawn_local(root(kind.kind_id(), future, Location::caller()))
+    tokio::task::spawn_local(local_root(kind.kind_id(), future, Location::caller()))
 }
 
 /// Runs a closure of that kind on tokio's pool for blocking code.
@@ -135,6 +135,13 @@ where
 pub(crate) fn root<F: Future>(kind: KindId, future: F, site: &'static Location<'static>) -> Tracked<F> {
     Tracked::new(future, kind, flag::ROOT | flag::SPAWNED, site)
 }
+
+/// The same of one that a `LocalSet` polls.
+pub(crate) fn local_root<F: Future>(kind: KindId, future: F, site: &'static Location<'static>) -> Tracked<F> {
+    Tracked::new(future, kind, LOCAL_ROOT, site)
+}
+
+const LOCAL_ROOT: u16 = flag::ROOT | flag::SPAWNED | flag::LOCAL;
 
 /// Says more of a task than its kind, and spawns it.
 ///
@@ -283,7 +290,7 @@ impl<C> Builder<C> {
     {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        tokio::task::spawn_local(self.build(future, flag::ROOT | flag::SPAWNED, Location::caller()))
+        tokio::task::spawn_local(self.build(future, LOCAL_ROOT, Location::caller()))
     }
 
     /// Runs a closure on tokio's pool for blocking code.
