@@ -6,14 +6,28 @@
     reason = "a panic is how a test fails, and tasks of others are what some look at"
 )]
 
+#[cfg(feature = "server")]
+mod agent;
 #[cfg(feature = "prometheus")]
 mod catalogue;
+#[cfg(feature = "server")]
+mod client;
+#[cfg(feature = "server")]
+mod connections;
+#[cfg(feature = "server")]
+mod endpoints;
+#[cfg(feature = "server")]
+mod escaping;
 #[cfg(feature = "prometheus")]
 mod exposition;
+#[cfg(feature = "server")]
+mod guards;
 #[cfg(tokio_unstable)]
 mod hooks;
 mod layering;
 #[cfg(feature = "prometheus")]
 mod metrics;
+#[cfg(feature = "server")]
+mod queries;
 #[cfg(feature = "cli")]
 mod scrape;
