@@ -141,7 +141,8 @@ pub fn router(settings: &Settings) -> Router {
         .route("/debug/pprof", get(pprof::to_index))
         .route("/debug/pprof/", get(pprof::index))
         .route("/debug/pprof/{*profile}", get(pprof::profile))
-        .layer(from_fn_with_state(Arc::clone(&settings), guard::guard))
+        // Not `layer`, which would stand before the other routes of an app that this is merged into.
+        .route_layer(from_fn_with_state(Arc::clone(&settings), guard::guard))
         .with_state(settings)
 }
 

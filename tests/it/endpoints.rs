@@ -105,8 +105,6 @@ async fn filters_select_and_the_total_counts_what_is_beyond_the_limit() {
             answer["truncated"].as_bool().unwrap(),
         )
     };
-    assert_eq!(total("state=scheduled").await, (10, 10, false));
-    assert_eq!(total("state=idle").await, (0, 0, false));
     tokio::task::yield_now().await;
     assert_eq!(total("state=scheduled").await, (0, 0, false));
     assert_eq!(total("state=idle&limit=3").await, (10, 3, true));
@@ -155,7 +153,7 @@ async fn the_largest_come_first() {
         .await
         .json();
     assert_eq!(polls(tasks(&answer)), [10, 8, 6]);
-    let lines = get_lines("/debug/tasks?kind=endpoints-sort&sort=self_wakes")
+    let lines = get_lines("/debug/tasks?kind=endpoints-sort&sort=wakes")
         .await
         .lines();
     assert_eq!(polls(&lines), [10, 8, 6, 4, 2]);

@@ -8,7 +8,7 @@ use crate::client::{Answer, get, get_lines};
 
 const HOSTILE: &str = "\"}\n</script><b>\u{1b}[31m\u{202e}\u{2028}\u{0}\\";
 /// How it comes out: what no output needs is gone, and the rest is text.
-const CLEANED: &str = "\"}_</script><b>_[31m____\\";
+const CLEANED: &str = "\"}_</script><b>_[31m___\\";
 
 /// No line break or escape, and nothing that reorders what a person reads.
 fn assert_clean(answer: &Answer) {
@@ -64,7 +64,7 @@ async fn messages_of_panics_come_out_as_text() {
     let answer = get("/debug/exits?kind=escaping-panic").await;
     let panic = &answer.json()["exits"][0]["panic"];
     // A message keeps its line breaks, which JSON writes as `\n`.
-    assert_eq!(panic["message"], "\"}\n</script><b>_[31m____\\");
+    assert_eq!(panic["message"], "\"}\n</script><b>_[31m___\\");
     assert!(panic["location"].as_str().unwrap().starts_with(file!()));
     assert_eq!(answer.body.lines().count(), 1);
     assert_clean(&answer);
