@@ -89,12 +89,13 @@ fn our_tasks_are_not_foreign() {
         assert_eq!(live(before, 30), 0);
         assert_eq!(inside_of_the_library(), 0);
         // This one tokio spawned: it is, until it says what it is.
-        tokio::spawn(pending().tracked("hooks-ours"));
+        handle.spawn(pending().tracked("hooks-ours"));
         assert_eq!(live(before, 30), 1);
         tokio::task::yield_now().await;
         assert_eq!(live(before, 30), 0);
         // What one of our tasks spawns past us is foreign.
-        lifespan::spawn("hooks-ours", async move { drop(tokio::spawn(pending())) });
+        let past_us = handle.clone();
+        lifespan::spawn("hooks-ours", async move { drop(past_us.spawn(pending())) });
         tokio::task::yield_now().await;
         assert_eq!(live(before, 30), 1);
     });

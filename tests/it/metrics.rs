@@ -184,11 +184,8 @@ fn counters_of_a_runtime_start_with_it_and_never_go_back() {
     let metrics = runtime.metrics();
     let busy = || {
         let parks = metrics.worker_park_count(0);
-        runtime.block_on(async {
-            tokio::spawn(async { tokio::task::yield_now().await })
-                .await
-                .unwrap();
-        });
+        let task = runtime.spawn(tokio::task::yield_now());
+        runtime.block_on(task).unwrap();
         let parked = || metrics.worker_park_count(0) > parks;
         wait_until("the worker parks", parked);
     };
