@@ -4,6 +4,7 @@
 //! else scrapes. So there is one monitor a runtime for the whole process, and what it gives is added up. The least
 //! and most of its workers are left out: over an interval that each scrape ends they mean nothing to the next one.
 
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,14 +46,15 @@ pub(super) fn families() -> Vec<MetricFamily> {
     families.finish()
 }
 
-/// The runtime's name or its id, and both where another one has that name.
+/// The runtime's name, or its id where it has none; with the id behind where another one is called so.
 fn label(handle: &Handle, others: &[Monitor]) -> String {
     let id = handle.id();
     let name = handle.name().map(|name| text::clean(name, MOST_LABEL));
-    match name {
-        Some(name) if others.iter().any(|other| other.label == name) => format!("{name} ({id})"),
-        Some(name) => name.into_owned(),
-        None => id.to_string(),
+    let label = name.map_or_else(|| id.to_string(), Cow::into_owned);
+    if others.iter().any(|other| other.label == label) {
+        format!("{label} ({id})")
+    } else {
+        label
     }
 }
 
