@@ -1,2 +1,29 @@
-//! Placeholder.
-fn main() {}
+//! The `lifespan` binary: parse, run, exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+mod cli;
+mod demo;
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Ok(command) => run(&command),
+        Err(answer) => answer.give(),
+    }
+}
+
+/// Everything that the program can do.
+fn run(command: &cli::Command) -> ExitCode {
+    let ended = match command {
+        cli::Command::Demo(args) => demo::run(args),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not `eprintln`, which panics where nobody reads standard error any more.
+            let _ = writeln!(io::stderr(), "lifespan: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

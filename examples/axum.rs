@@ -1,0 +1,2 @@
+//! An axum service.
+fn main() {}

@@ -1,0 +1,130 @@
+//! The demo: an order service that is busy, with the agent inside it.
+//!
+//! It shows every family of tasks that a service has: connections and requests that fan out ([`app`], [`orders`]),
+//! a pipeline ([`ingest`]), a bounded pool ([`analytics`]), blocking jobs ([`thumbnails`]), a dedicated thread
+//! ([`prices`]), daemons ([`daemons`]); and what goes wrong in one, on request ([`fault`]).
+//!
+//! The service has a runtime for itself. Signals, the progress line and the deadline of the drain run on another
+//! one, on the main thread: they work when every worker of the service is blocked, as `POST /fault/block` can do.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use tokio::runtime::{self, Runtime};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::cli::DemoArgs;
+
+mod analytics;
+mod app;
+mod chance;
+mod counts;
+mod daemons;
+mod fault;
+mod ingest;
+mod kinds;
+mod load;
+mod orders;
+mod prices;
+mod progress;
+mod report;
+mod service;
+mod signal;
+mod stop;
+mod store;
+mod thumbnails;
+
+use progress::Progress;
+use service::Service;
+use signal::Signals;
+
+/// Runs the demo until it is told to end, and drains it.
+pub(crate) fn run(args: &DemoArgs) -> Result<(), Error> {
+    let workers = available_parallelism().map_or(2, NonZeroUsize::get).max(2);
+    let of_service = runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("service")
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    let of_operator = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)?;
+    let ended = of_operator.block_on(operate(args, &of_service));
+    // A worker that a fault has blocked is left behind; the process ends all the same.
+    of_service.shutdown_timeout(Duration::from_millis(500));
+    ended
+}
+
+/// How long live requests have to end.
+const DRAIN: Duration = Duration::from_secs(5);
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+async fn operate(args: &DemoArgs, runtime: &Runtime) -> Result<(), Error> {
+    let mut signals = Signals::listen().map_err(Error::Signals)?;
+    let service = Service::start(args, runtime)?;
+    let progress = Progress::new(service.counts());
+    Progress::started(args, service.app(), service.agent());
+
+    let reason = tokio::select! {
+        signal = signals.next() => signal,
+        () = end_of(args.seconds) => "--seconds have passed",
+        never = tell(&progress) => match never {},
+    };
+    progress.stopping(reason, DRAIN);
+    let drained = tokio::select! {
+        drained = service.drain(DRAIN) => drained,
+        signal = signals.next() => {
+            progress.note(format_args!("{signal} again: no longer waiting"));
+            service::Drained::Interrupted
+        }
+    };
+    progress.stopped(&drained);
+    Ok(())
+}
+
+async fn end_of(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tell(progress: &Progress) -> std::convert::Infallible {
+    let mut ticks = interval(PROGRESS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        progress.line();
+    }
+}
+
+/// Why the demo cannot run.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The app's address cannot be had.
+    Listen(SocketAddr, io::Error),
+    Runtime(io::Error),
+    Signals(io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => {
+                write!(
+                    f,
+                    "failed to listen on {address} for the order service: {error}; choose another with --app"
+                )
+            }
+            Self::Runtime(error) => write!(f, "failed to start a runtime: {error}"),
+            Self::Signals(error) => write!(f, "failed to listen for signals: {error}"),
+        }
+    }
+}

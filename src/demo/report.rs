@@ -1,0 +1,138 @@
+//! What was still alive at the end.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// One live task, as far as the report tells of it.
+#[derive(Clone, Debug)]
+pub(super) struct Alive {
+    pub(super) kind: &'static str,
+    /// `file:line:column`; empty where it is not known.
+    pub(super) spawned_at: String,
+    pub(super) age: Duration,
+    pub(super) orphaned: bool,
+}
+
+/// All live tasks of the process.
+pub(super) fn alive() -> Vec<Alive> {
+    let rows = lifespan::registry::rows();
+    rows.map(|row| Alive {
+        kind: row.kind.name(),
+        spawned_at: row.spawned_at.map(ToString::to_string).unwrap_or_default(),
+        age: row.age,
+        orphaned: row.orphaned,
+    })
+    .collect()
+}
+
+/// A table of them by kind and spawn site, most tasks first; at most 20 lines of it.
+pub(super) fn table(alive: &[Alive]) -> String {
+    if alive.is_empty() {
+        return "nothing was still alive\n".to_owned();
+    }
+    let mut groups: BTreeMap<(&str, &str), Group> = BTreeMap::new();
+    for task in alive {
+        let group = groups.entry((task.kind, &task.spawned_at)).or_default();
+        group.tasks += 1;
+        group.orphaned += usize::from(task.orphaned);
+        group.oldest = group.oldest.max(task.age);
+        group.youngest = Some(group.youngest.map_or(task.age, |age| age.min(task.age)));
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.tasks));
+
+    let mut text = format!("still alive: {} tasks\n", alive.len());
+    let width = groups
+        .iter()
+        .map(|((kind, _), _)| kind.len())
+        .max()
+        .unwrap_or(0)
+        .max(4);
+    let _ = writeln!(
+        text,
+        "  {:width$}  {:>6}  {:>18}  spawned at",
+        "kind", "tasks", "age"
+    );
+    for ((kind, site), group) in groups.iter().take(MOST_LINES) {
+        let _ = write!(
+            text,
+            "  {kind:width$}  {:>6}  {:>18}  {site}",
+            group.tasks,
+            group.ages()
+        );
+        if group.orphaned > 0 {
+            let _ = write!(text, "  ({} orphaned)", group.orphaned);
+        }
+        text.push('\n');
+    }
+    if let Some(more) = groups.len().checked_sub(MOST_LINES).filter(|more| *more > 0) {
+        let _ = writeln!(text, "  and {more} more groups");
+    }
+    text
+}
+
+const MOST_LINES: usize = 20;
+
+#[derive(Debug, Default)]
+struct Group {
+    tasks: usize,
+    orphaned: usize,
+    oldest: Duration,
+    youngest: Option<Duration>,
+}
+
+impl Group {
+    fn ages(&self) -> String {
+        let oldest = self.oldest.as_secs_f64();
+        match self.youngest.map(|age| age.as_secs_f64()) {
+            Some(youngest) if self.tasks > 1 => format!("{youngest:.1} to {oldest:.1} s"),
+            _ => format!("{oldest:.1} s"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alive(kind: &'static str, line: u32, seconds: u64, orphaned: bool) -> Alive {
+        Alive {
+            kind,
+            spawned_at: format!("src/x.rs:{line}:9"),
+            age: Duration::from_secs(seconds),
+            orphaned,
+        }
+    }
+
+    #[test]
+    fn nothing_alive_is_said() {
+        assert_eq!(table(&[]), "nothing was still alive\n");
+    }
+
+    #[test]
+    fn tasks_are_grouped_by_kind_and_site() {
+        let tasks = [
+            alive("block", 1, 3, false),
+            alive("orphan", 2, 12, true),
+            alive("orphan", 2, 4, true),
+            alive("orphan", 3, 5, false),
+        ];
+        assert_eq!(
+            table(&tasks),
+            "still alive: 4 tasks\n\
+             \x20 kind     tasks                 age  spawned at\n\
+             \x20 orphan       2       4.0 to 12.0 s  src/x.rs:2:9  (2 orphaned)\n\
+             \x20 block        1               3.0 s  src/x.rs:1:9\n\
+             \x20 orphan       1               5.0 s  src/x.rs:3:9\n"
+        );
+    }
+
+    #[test]
+    fn a_long_table_is_cut_and_says_so() {
+        let tasks: Vec<Alive> = (0..30).map(|line| alive("leak", line, 1, false)).collect();
+        let table = table(&tasks);
+        assert_eq!(table.lines().count(), 2 + 20 + 1);
+        assert!(table.ends_with("  and 10 more groups\n"), "{table}");
+    }
+}
