@@ -14,6 +14,7 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use lifespan::Agent;
 use tokio::runtime::{self, Runtime};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -68,8 +69,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 async fn operate(args: &DemoArgs, runtime: &Runtime) -> Result<(), Error> {
     let mut signals = Signals::listen().map_err(Error::Signals)?;
     let service = Service::start(args, runtime)?;
+    let agent = watch(args.listen, runtime)?;
     let progress = Progress::new(service.counts());
-    Progress::started(args, service.app(), service.agent());
+    Progress::started(args, service.app(), &agent);
 
     let reason = tokio::select! {
         signal = signals.next() => signal,
@@ -77,6 +79,7 @@ async fn operate(args: &DemoArgs, runtime: &Runtime) -> Result<(), Error> {
         never = tell(&progress) => match never {},
     };
     progress.stopping(reason, DRAIN);
+    let _hold = agent.readiness().hold("draining");
     let drained = tokio::select! {
         drained = service.drain(DRAIN) => drained,
         signal = signals.next() => {
@@ -86,6 +89,18 @@ async fn operate(args: &DemoArgs, runtime: &Runtime) -> Result<(), Error> {
     };
     progress.stopped(&drained);
     Ok(())
+}
+
+/// Starts the agent, which watches that runtime from a thread of its own, until it is dropped.
+///
+/// It fails open: where its port is taken, the service runs without it.
+fn watch(listen: Option<SocketAddr>, runtime: &Runtime) -> Result<Agent, Error> {
+    let _on = runtime.enter();
+    let mut agent = Agent::builder("demo");
+    if let Some(address) = listen {
+        agent = agent.listen(address);
+    }
+    agent.start().map_err(Error::Agent)
 }
 
 async fn end_of(limit: Option<Duration>) {
@@ -108,6 +123,7 @@ async fn tell(progress: &Progress) -> std::convert::Infallible {
 /// Why the demo cannot run.
 #[derive(Debug)]
 pub(crate) enum Error {
+    Agent(lifespan::Error),
     /// The app's address cannot be had.
     Listen(SocketAddr, io::Error),
     Runtime(io::Error),
@@ -117,6 +133,7 @@ pub(crate) enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Agent(error) => write!(f, "failed to start the agent: {error}"),
             Self::Listen(address, error) => {
                 write!(
                     f,

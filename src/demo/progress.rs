@@ -1,13 +1,14 @@
 //! What the terminal shows.
 
+use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifespan::Outcome;
 use lifespan::registry::{self, KindSummary};
+use lifespan::{Agent, Outcome};
 use tokio::time::Instant;
 
 use super::counts::Counts;
@@ -29,7 +30,7 @@ impl Progress {
     }
 
     /// What runs, and where.
-    pub(super) fn started(args: &DemoArgs, app: SocketAddr, agent: Result<SocketAddr, &str>) {
+    pub(super) fn started(args: &DemoArgs, app: SocketAddr, agent: &Agent) {
         say(format_args!(
             "lifespan demo: an order service, and the agent that watches it"
         ));
@@ -40,14 +41,15 @@ impl Progress {
         say(format_args!(
             "  faults   POST http://{app}/fault/{{leak,orphan,lost-wakeup,panic,block,restart-storm,spin}}"
         ));
-        match agent {
-            Ok(agent) => {
+        match (agent.address(), agent.status().server.error()) {
+            (Some(agent), None) => {
                 say(format_args!("  agent    http://{agent}/"));
                 say(format_args!("  metrics  http://{agent}/metrics"));
             }
-            Err(error) => say(format_args!(
-                "  agent    off, the service runs without it: {error}"
-            )),
+            (_, error) => {
+                let why = error.map(because).unwrap_or_default();
+                say(format_args!("  agent    off, the service runs without it{why}"));
+            }
         }
         match args.seconds {
             Some(limit) => say(format_args!(
@@ -110,6 +112,14 @@ impl Progress {
 /// service with it.
 fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// An error and what caused it.
+fn because(error: &lifespan::Error) -> String {
+    match error.source() {
+        Some(cause) => format!(": {error}: {cause}"),
+        None => format!(": {error}"),
+    }
 }
 
 /// All tasks of the process, whatever their kind.

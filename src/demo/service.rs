@@ -23,7 +23,6 @@ use crate::cli::DemoArgs;
 #[derive(Debug)]
 pub(super) struct Service {
     app: SocketAddr,
-    agent: Result<SocketAddr, String>,
     counts: Arc<Counts>,
     stop: StopSender,
     /// In the order in which they end.
@@ -34,15 +33,12 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts all of it on that runtime.
-    ///
-    /// Where the agent cannot be had, the service runs without it.
     pub(super) fn start(args: &DemoArgs, runtime: &Runtime) -> Result<Self, Error> {
         let _on = runtime.enter();
         let listener = listen(args.app).map_err(|error| Error::Listen(args.app, error))?;
         let app = listener
             .local_addr()
             .map_err(|error| Error::Listen(args.app, error))?;
-        let agent = Err("this build has none yet".to_owned());
 
         let (stop, stopped) = stop::channel();
         let counts = Arc::new(Counts::default());
@@ -74,7 +70,6 @@ impl Service {
         parts.extend(daemons::start(cache, &stopped));
         Ok(Self {
             app,
-            agent,
             counts,
             stop,
             parts,
@@ -86,11 +81,6 @@ impl Service {
     /// Where it listens.
     pub(super) fn app(&self) -> SocketAddr {
         self.app
-    }
-
-    /// Where the agent listens, or why there is none.
-    pub(super) fn agent(&self) -> Result<SocketAddr, &str> {
-        self.agent.as_ref().copied().map_err(String::as_str)
     }
 
     pub(super) fn counts(&self) -> Arc<Counts> {
