@@ -9,9 +9,9 @@ use axum::http::{Method, Request, header};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioTimer;
-use tokio::sync::Semaphore;
+use lifespan::{JoinSet, registry};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::chance;
 use super::counts::Counts;
@@ -34,30 +34,27 @@ async fn generate(app: SocketAddr, rate: u32, counts: Arc<Counts>, stop: Stop) {
         .pool_idle_timeout(Duration::from_secs(10))
         .pool_max_idle_per_host(MOST_UNDER_WAY)
         .build_http();
-    let room = Arc::new(Semaphore::new(MOST_UNDER_WAY));
     let mut ticks = interval(Duration::from_secs(1).div_f64(rate.into()).max(FINEST));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let (start, mut sent) = (Instant::now(), 0);
+    let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
             now = ticks.tick() => {
                 let due = due(now.saturating_duration_since(start), rate, sent);
                 sent += due;
-                for left in (0..due).rev() {
-                    let Ok(room) = Arc::clone(&room).try_acquire_owned() else {
-                        counts.skipped.add(left + 1);
-                        break;
-                    };
-                    let request = request(client.clone(), app);
-                    lifespan::spawn(&kinds::LOAD, async move {
-                        request.await;
-                        drop(room);
-                    });
+                let room = MOST_UNDER_WAY.saturating_sub(under_way.len());
+                let now = due.min(u64::try_from(room).unwrap_or(u64::MAX));
+                counts.skipped.add(due - now);
+                for _ in 0..now {
+                    under_way.spawn(&kinds::LOAD, request(client.clone(), app));
                 }
             }
-            () = stop.requested() => return,
+            Some(_) = under_way.join_next() => {}
+            () = stop.requested() => break,
         }
     }
+    while under_way.join_next().await.is_some() {}
 }
 
 /// How many requests to send now. Those that are late are sent at once: the rate is one of arrivals, which in the
@@ -73,6 +70,18 @@ const FINEST: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 const LITTLE_PATIENCE: Duration = Duration::from_millis(5);
 const MOST_BODY: usize = 64 * 1024;
+
+/// Waits until the client's connections are gone: hyper spawned them, so that nobody has their handles; but the
+/// registry knows.
+pub(super) async fn disconnected() {
+    let id = kinds::LOAD_CONNECTION.id();
+    while registry::kinds()
+        .iter()
+        .any(|kind| kind.kind == id && kind.live() > 0)
+    {
+        sleep(Duration::from_millis(2)).await;
+    }
+}
 
 /// Sends one request and reads its answer. One client in a hundred hangs up before it comes.
 async fn request(client: Client<HttpConnector, Body>, app: SocketAddr) {

@@ -64,6 +64,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Error> {
 
 /// How long live requests have to end.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Some 30 seconds of exits at the default rate, so that a panic can be found a while after it was planted.
+const EXITS: usize = 10_000;
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 async fn operate(args: &DemoArgs, runtime: &Runtime) -> Result<(), Error> {
@@ -96,7 +98,7 @@ async fn operate(args: &DemoArgs, runtime: &Runtime) -> Result<(), Error> {
 /// It fails open: where its port is taken, the service runs without it.
 fn watch(listen: Option<SocketAddr>, runtime: &Runtime) -> Result<Agent, Error> {
     let _on = runtime.enter();
-    let mut agent = Agent::builder("demo");
+    let mut agent = Agent::builder("demo").exits(EXITS);
     if let Some(address) = listen {
         agent = agent.listen(address);
     }

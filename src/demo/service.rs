@@ -44,7 +44,7 @@ impl Service {
         let counts = Arc::new(Counts::default());
         let cache = Arc::new(Cache::default());
         let storm = Arc::new(Storm::default());
-        let thumbnails = Thumbnails::new();
+        let thumbnails = Thumbnails::default();
         let (feed, prices) = Feed::start();
         let (analytics, workers) = analytics::start();
         let shop = Arc::new(Shop {
@@ -97,6 +97,7 @@ impl Service {
                 let _ = part.await;
             }
             self.thumbnails.idle().await;
+            load::disconnected().await;
         });
         let ended = ended.await;
         self.feed.stop();

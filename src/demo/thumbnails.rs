@@ -1,42 +1,40 @@
 //! Blocking jobs: pictures made small on tokio's pool for blocking code.
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Semaphore;
+use lifespan::JoinSet;
 
 use super::kinds;
 
 /// Makes thumbnails, a few at a time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Thumbnails {
-    // The pool itself takes any number of jobs.
-    room: Arc<Semaphore>,
+    jobs: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Thumbnails {
-    pub(super) fn new() -> Self {
-        Self {
-            room: Arc::new(Semaphore::new(ROOM)),
-        }
-    }
-
-    /// Starts a job, if there is room for it; nobody waits for it.
+    /// Starts a job, if there is room for it: the pool itself would take any number. Nobody waits for it.
     pub(super) fn make(&self, order: u64) -> bool {
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
-            return false;
-        };
-        lifespan::spawn_blocking(&kinds::THUMBNAIL, move || {
-            black_box(shrink(&picture(order)));
-            drop(room);
-        });
-        true
+        let mut jobs = self.jobs();
+        while jobs.try_join_next().is_some() {}
+        let room = jobs.len() < ROOM;
+        if room {
+            jobs.spawn_blocking(&kinds::THUMBNAIL, move || {
+                black_box(shrink(&picture(order)));
+            });
+        }
+        room
     }
 
-    /// Waits until no job is under way.
+    /// Waits until the jobs under way have ended.
     pub(super) async fn idle(&self) {
-        let all = u32::try_from(ROOM).unwrap_or(u32::MAX);
-        let _ = self.room.acquire_many(all).await;
+        let mut jobs = std::mem::take(&mut *self.jobs());
+        while jobs.join_next().await.is_some() {}
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
