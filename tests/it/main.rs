@@ -14,6 +14,8 @@ mod catalogue;
 mod client;
 #[cfg(feature = "server")]
 mod connections;
+#[cfg(feature = "cli")]
+mod demo;
 #[cfg(feature = "server")]
 mod endpoints;
 #[cfg(feature = "server")]
