@@ -42,7 +42,8 @@ async fn pipeline(counts: Arc<Counts>, storm: Arc<Storm>, stop: Stop) {
 const QUEUE: usize = 64;
 const BACKOFF: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_millis(20);
-const ONE_BAD_IN: u64 = 400;
+/// Every 20 seconds, about.
+const ONE_BAD_IN: u64 = 1_000;
 
 fn long_lived(kind: &'static lifespan::Kind) -> lifespan::Builder {
     lifespan::Builder::new(kind).long_lived()

@@ -104,7 +104,7 @@ impl Progress {
             Drained::Interrupted => say(format_args!("not drained: interrupted")),
         }
         say(format_args!("ended: {}", Tasks::now().ended));
-        let _ = io::stdout().write_all(report::table(&report::alive()).as_bytes());
+        let _ = io::stdout().write_all(report::table(report::alive()).as_bytes());
     }
 }
 

@@ -1,5 +1,6 @@
 //! What was still alive at the end.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
@@ -15,34 +16,33 @@ pub(super) struct Alive {
 }
 
 /// All live tasks of the process.
-pub(super) fn alive() -> Vec<Alive> {
-    let rows = lifespan::registry::rows();
-    rows.map(|row| Alive {
+pub(super) fn alive() -> impl Iterator<Item = Alive> {
+    lifespan::registry::rows().map(|row| Alive {
         kind: row.kind.name(),
         spawned_at: row.spawned_at.map(ToString::to_string).unwrap_or_default(),
         age: row.age,
         orphaned: row.orphaned,
     })
-    .collect()
 }
 
 /// A table of them by kind and spawn site, most tasks first; at most 20 lines of it.
-pub(super) fn table(alive: &[Alive]) -> String {
-    if alive.is_empty() {
-        return "nothing was still alive\n".to_owned();
-    }
-    let mut groups: BTreeMap<(&str, &str), Group> = BTreeMap::new();
+pub(super) fn table(alive: impl IntoIterator<Item = Alive>) -> String {
+    let mut groups: BTreeMap<(&str, String), Group> = BTreeMap::new();
     for task in alive {
-        let group = groups.entry((task.kind, &task.spawned_at)).or_default();
+        let group = groups.entry((task.kind, task.spawned_at)).or_default();
         group.tasks += 1;
         group.orphaned += usize::from(task.orphaned);
         group.oldest = group.oldest.max(task.age);
         group.youngest = Some(group.youngest.map_or(task.age, |age| age.min(task.age)));
     }
+    if groups.is_empty() {
+        return "nothing was still alive\n".to_owned();
+    }
+    let tasks: usize = groups.values().map(|group| group.tasks).sum();
     let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.tasks));
+    groups.sort_by_key(|(_, group)| Reverse(group.tasks));
 
-    let mut text = format!("still alive: {} tasks\n", alive.len());
+    let mut text = format!("still alive: {tasks} tasks\n");
     let width = groups
         .iter()
         .map(|((kind, _), _)| kind.len())
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn nothing_alive_is_said() {
-        assert_eq!(table(&[]), "nothing was still alive\n");
+        assert_eq!(table([]), "nothing was still alive\n");
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
             alive("orphan", 3, 5, false),
         ];
         assert_eq!(
-            table(&tasks),
+            table(tasks),
             "still alive: 4 tasks\n\
              \x20 kind     tasks                 age  spawned at\n\
              \x20 orphan       2       4.0 to 12.0 s  src/x.rs:2:9  (2 orphaned)\n\
@@ -130,8 +130,7 @@ mod tests {
 
     #[test]
     fn a_long_table_is_cut_and_says_so() {
-        let tasks: Vec<Alive> = (0..30).map(|line| alive("leak", line, 1, false)).collect();
-        let table = table(&tasks);
+        let table = table((0..30).map(|line| alive("leak", line, 1, false)));
         assert_eq!(table.lines().count(), 2 + 20 + 1);
         assert!(table.ends_with("  and 10 more groups\n"), "{table}");
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::client::{Answer, get_from, send, until};
+use crate::client::{Answer, connect, get_from, send, until};
 
 #[test]
 fn it_serves_under_load_and_its_kinds_grow() {
@@ -252,6 +252,33 @@ fn told_to_end_it_drains_and_reports_what_was_alive() {
     let words: Vec<&str> = leak.split_whitespace().collect();
     assert_eq!(words[..2], ["leak", "2"]);
     assert!(words.last().unwrap().starts_with("src/demo/fault.rs:"), "{leak}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_request_under_way_is_answered_before_it_ends() {
+    let mut demo = Demo::start(&["--rate", "0"]);
+    let whole = request(demo.app, "POST /orders", r#"{"sku":7,"quantity":2}"#);
+    let (most, rest) = whole.split_at(whole.len() - 1);
+    let mut stream = connect(demo.app);
+    stream.write_all(most.as_bytes()).unwrap();
+    until("a request under way", || demo.count("request", "live") == 1);
+
+    demo.signal("TERM");
+    until("a service that takes no more", || {
+        TcpStream::connect(demo.app).is_err()
+    });
+    assert_eq!(get_from(demo.agent, "/readyz").status, 503);
+    assert_eq!(demo.count("request", "live"), 1);
+    stream.write_all(rest.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 "), "{answer}");
+
+    let (status, output) = demo.wait();
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert!(output.contains("\ndrained in "), "{output}");
+    assert!(output.ends_with("nothing was still alive\n"), "{output}");
 }
 
 #[cfg(unix)]
