@@ -54,18 +54,27 @@ impl Error {
     }
 
     /// A setting of that name has a value that is not allowed, and why.
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the endpoints fail so"))]
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "only the endpoints fail so")
+    )]
     pub(crate) fn setting(name: &'static str, problem: impl Into<String>) -> Self {
         let problem = problem.into();
         Self::new(ErrorKind::Setting { name, problem })
     }
 
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the endpoints fail so"))]
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "only the endpoints fail so")
+    )]
     pub(crate) fn open_without_token(address: SocketAddr) -> Self {
         Self::new(ErrorKind::OpenWithoutToken { address })
     }
 
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the endpoints fail so"))]
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "only the endpoints fail so")
+    )]
     pub(crate) fn listen(address: SocketAddr, source: std::io::Error) -> Self {
         Self::new(ErrorKind::Listen { address }).caused_by(source)
     }
@@ -128,7 +137,10 @@ impl StdError for Error {
 }
 
 #[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only the endpoints fail so"))]
+#[cfg_attr(
+    not(feature = "server"),
+    expect(dead_code, reason = "only the endpoints fail so")
+)]
 enum ErrorKind {
     Setting { name: &'static str, problem: String },
     OpenWithoutToken { address: SocketAddr },

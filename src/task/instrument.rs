@@ -489,13 +489,14 @@ fn count_stamped(record: &Record, start: u64) {
     }
 }
 
-/// Counts a task as ended and tells of it. Its destructors have run.
+/// Tells of a task that has ended, and counts it: in this order, so that who sees the count finds the exit. Its
+/// destructors have run.
 #[inline]
 pub(crate) fn finish(record: &Record, outcome: Outcome, end: u64, payload: Option<&(dyn Any + Send)>) {
-    local::count(record.kind(), Finish(outcome, end.saturating_sub(record.born())));
     if exit::wanted() {
         tell(record, outcome, end, payload);
     }
+    local::count(record.kind(), Finish(outcome, end.saturating_sub(record.born())));
     record.end();
 }
 
