@@ -201,6 +201,28 @@ pub struct Row {
 pub struct Rows {
     slab: usize,
     place: usize,
+    /// When the walk came to this slab.
+    start: Moment,
+}
+
+/// The same moment on both clocks, so that a row costs a reading of the cheap one alone.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    time: SystemTime,
+    ticks: u64,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self {
+            time: SystemTime::now(),
+            ticks: clock::ticks(),
+        }
+    }
+
+    fn time_at(self, ticks: u64) -> SystemTime {
+        self.time + clock::between(self.ticks, ticks)
+    }
 }
 
 /// Walks the live tasks, in no order.
@@ -217,7 +239,11 @@ pub struct Rows {
 /// ```
 pub fn rows() -> Rows {
     extra::sweep_unlinked();
-    Rows { slab: 0, place: 0 }
+    Rows {
+        slab: 0,
+        place: 0,
+        start: Moment::now(),
+    }
 }
 
 impl Iterator for Rows {
@@ -229,12 +255,13 @@ impl Iterator for Rows {
             while let Some(record) = records.get(self.place) {
                 let at = (self.slab, self.place);
                 self.place += 1;
-                if let Some(row) = read(record, at, |_| true) {
+                if let Some(row) = read(record, at, self.start, |_| true) {
                     return Some(row);
                 }
             }
             self.slab += 1;
             self.place = 0;
+            self.start = Moment::now();
         }
         None
     }
@@ -243,9 +270,10 @@ impl Iterator for Rows {
 /// The row of one task; `None` where it has ended, or there never was one. Looks at every record.
 #[must_use]
 pub fn row(id: TaskId) -> Option<Row> {
+    let start = Moment::now();
     (0..slab::slabs()).find_map(|slab| {
         let mut records = slab::records(slab).iter().enumerate();
-        records.find_map(|(place, record)| read(record, (slab, place), |look| look.id == id.get()))
+        records.find_map(|(place, record)| read(record, (slab, place), start, |look| look.id == id.get()))
     })
 }
 
@@ -265,7 +293,12 @@ pub(crate) fn mark(look: &Look) -> u32 {
     mark | 1
 }
 
-fn read(record: &Record, (slab, place): (usize, usize), wanted: impl FnOnce(&Look) -> bool) -> Option<Row> {
+fn read(
+    record: &Record,
+    (slab, place): (usize, usize),
+    start: Moment,
+    wanted: impl FnOnce(&Look) -> bool,
+) -> Option<Row> {
     let look = record.look().filter(wanted)?;
     let id = TaskId::new(look.id)?;
     let now = clock::ticks();
@@ -273,11 +306,11 @@ fn read(record: &Record, (slab, place): (usize, usize), wanted: impl FnOnce(&Loo
         .pin(look.id, |extra| extra.facts.clone())
         .unwrap_or_default();
     let orphaned = is_forsaken(&look) && slab::mark(slab, place) == mark(&look);
-    Some(Row::new(id, &look, now, facts, orphaned))
+    Some(Row::new(id, &look, (start.time_at(now), now), facts, orphaned))
 }
 
 impl Row {
-    fn new(id: TaskId, look: &Look, now: u64, facts: Facts, orphaned: bool) -> Self {
+    fn new(id: TaskId, look: &Look, (time, now): (SystemTime, u64), facts: Facts, orphaned: bool) -> Self {
         let runs = look.phase == RUNNING;
         let since = clock::between(look.last, now);
         let busy = Duration::from_nanos(clock::nanos(look.busy));
@@ -291,7 +324,7 @@ impl Row {
             State::Idle
         };
         Self {
-            sampled_at: SystemTime::now(),
+            sampled_at: time,
             id,
             kind: KindId::from_index(look.kind),
             name: facts.name,

@@ -8,7 +8,6 @@ use axum::body::Bytes;
 use hyper::body::{Body, Frame};
 
 use super::filter::Wanted;
-use super::refusal::Refusal;
 use super::row::RowView;
 use crate::registry::{self, Row, Rows};
 
@@ -49,7 +48,8 @@ impl Dump {
                 return;
             };
             if self.wanted.wants(&row) {
-                write_line(piece, &RowView::from(&row));
+                RowView::from(&row).write(piece);
+                piece.push(b'\n');
                 self.left -= 1;
             }
         }
@@ -82,22 +82,6 @@ impl Body for Dump {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-}
-
-/// One value a line.
-pub(super) fn write_line(to: &mut Vec<u8>, value: &impl serde::Serialize) {
-    let start = to.len();
-    match serde_json::to_writer(&mut *to, value) {
-        Ok(()) => to.push(b'\n'),
-        // It cannot fail: no value here refuses, and memory takes all.
-        Err(_) => to.truncate(start),
-    }
-}
-
-/// Values as one JSON document.
-pub(super) fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Refusal> {
-    let internal = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
-    serde_json::to_vec(value).map_err(|_| Refusal::new(internal, "cannot be written as json"))
 }
 
 /// Walks over the live tasks in turns, and hands over those that are wanted.

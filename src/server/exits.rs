@@ -32,7 +32,7 @@ pub(super) async fn exits(RawQuery(query): RawQuery) -> Result<Response, Refusal
         .collect();
     let total = exits.len();
     exits.truncate(limit);
-    json(&Exits {
+    Ok(json(&Exits {
         sampled_at: Utc(std::time::SystemTime::now()),
         total,
         truncated: total > exits.len(),
@@ -40,7 +40,7 @@ pub(super) async fn exits(RawQuery(query): RawQuery) -> Result<Response, Refusal
         evicted: history.evicted,
         dropped: history.dropped,
         exits,
-    })
+    }))
 }
 
 #[derive(Debug, Serialize)]
@@ -71,7 +71,7 @@ pub(super) struct ExitView<'a> {
     wakes: u64,
     self_wakes: u64,
     parent: Option<u64>,
-    runtime: Option<&'a str>,
+    runtime: Option<&'static str>,
     spawned_at: Option<Place>,
     future_bytes: u64,
     attributes: Attributes<'a>,

@@ -27,7 +27,7 @@ pub(super) async fn kinds(RawQuery(query): RawQuery) -> Result<Response, Refusal
         .map(|states| (states.kind, states))
         .collect();
     let blocking = registry::blocking_jobs();
-    json(&Kinds {
+    Ok(json(&Kinds {
         sampled_at: Utc(at),
         swept_at: sweep.as_ref().map(|sweep| Utc(sweep.at)),
         untracked_tasks: registry::untracked(),
@@ -38,7 +38,7 @@ pub(super) async fn kinds(RawQuery(query): RawQuery) -> Result<Response, Refusal
         kinds: (summaries.iter())
             .map(|summary| KindView::new(summary, seen.get(&summary.kind).copied(), sweep.is_some()))
             .collect(),
-    })
+    }))
 }
 
 #[derive(Debug, Serialize)]

@@ -55,6 +55,7 @@ mod refusal;
 mod row;
 mod serve;
 mod tasks;
+mod text;
 mod time;
 mod token;
 

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::dump::{Dump, to_json, walk, write_line};
+use super::dump::{Dump, walk};
 use super::exits::ExitView;
 use super::filter::{Filter, Shape, Sort};
 use super::group::{GroupView, Groups};
@@ -34,16 +34,9 @@ pub(super) async fn list(headers: HeaderMap, RawQuery(query): RawQuery) -> Resul
         Shape::Sorted(sort) => {
             let (rows, total, at) = largest(&filter, sort).await;
             if streams {
-                return Ok(lines(rows.iter().map(RowView::from)));
+                return Ok(lines(&rows, |row, body| RowView::from(row).write(body)));
             }
-            let truncated = total > rows.len();
-            let tasks: Vec<RowView<'_>> = rows.iter().map(RowView::from).collect();
-            json(&Listing {
-                sampled_at: Utc(at),
-                total,
-                truncated,
-                tasks,
-            })
+            Ok(listing(at, total, &rows))
         }
         Shape::Grouped(by) => {
             let (at, mut total) = (SystemTime::now(), 0usize);
@@ -55,15 +48,15 @@ pub(super) async fn list(headers: HeaderMap, RawQuery(query): RawQuery) -> Resul
             .await;
             let (groups, count, elsewhere) = groups.finish(filter.limit());
             if streams {
-                return Ok(lines(groups.iter()));
+                return Ok(lines(&groups, write_json));
             }
-            json(&Grouping {
+            Ok(json(&Grouping {
                 sampled_at: Utc(at),
                 total,
                 truncated: count > groups.len() || elsewhere > 0,
                 elsewhere,
                 groups,
-            })
+            }))
         }
     }
 }
@@ -93,13 +86,19 @@ pub(super) async fn one(Path(id): Path<String>, RawQuery(query): RawQuery) -> Re
         .into_iter()
         .rev()
         .find(|exit| exit.id == id);
-    let exits = exit.iter().map(ExitView::from).collect();
     let view = match (&row, &exit) {
         (_, Some(exit)) => RowView::from(exit),
         (Some(row), None) => RowView::from(row),
         (None, None) => return Err(missing()),
     };
-    json(&view.with_exits(exits))
+    // The row's object, with a key more.
+    let mut body = Vec::new();
+    view.write(&mut body);
+    body.pop();
+    body.extend_from_slice(b",\"exits\":");
+    write_json(&exit.iter().map(ExitView::from).collect::<Vec<_>>(), &mut body);
+    body.push(b'}');
+    Ok(([(CONTENT_TYPE, JSON)], body).into_response())
 }
 
 /// As the walk finds them; what is beyond the limit is only counted.
@@ -113,12 +112,7 @@ async fn in_walk_order(filter: &Filter) -> Result<Response, Refusal> {
         }
     })
     .await;
-    json(&Listing {
-        sampled_at: Utc(at),
-        total,
-        truncated: total > rows.len(),
-        tasks: rows.iter().map(RowView::from).collect(),
-    })
+    Ok(listing(at, total, &rows))
 }
 
 /// The largest by a key, and how many there are in all. Never holds more than the limit.
@@ -170,14 +164,6 @@ impl PartialEq for Ranked {
 }
 
 #[derive(Debug, Serialize)]
-struct Listing<'a> {
-    sampled_at: Utc,
-    total: usize,
-    truncated: bool,
-    tasks: Vec<RowView<'a>>,
-}
-
-#[derive(Debug, Serialize)]
 struct Grouping {
     sampled_at: Utc,
     total: usize,
@@ -198,16 +184,44 @@ fn takes_lines(headers: &HeaderMap) -> bool {
         .any(|kind| kind.trim().eq_ignore_ascii_case("application/x-ndjson"))
 }
 
-fn lines(values: impl Iterator<Item = impl Serialize>) -> Response {
+/// Rows as one document.
+fn listing(at: SystemTime, total: usize, rows: &[Row]) -> Response {
+    let (at, truncated) = (Utc(at), total > rows.len());
+    let head = format!(r#"{{"sampled_at":"{at}","total":{total},"truncated":{truncated},"tasks":["#);
+    let mut body = head.into_bytes();
+    for (at, row) in rows.iter().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        RowView::from(row).write(&mut body);
+    }
+    body.extend_from_slice(b"]}");
+    ([(CONTENT_TYPE, JSON)], body).into_response()
+}
+
+/// One value a line.
+fn lines<T>(values: &[T], write: impl Fn(&T, &mut Vec<u8>)) -> Response {
     let mut body = Vec::new();
     for value in values {
-        write_line(&mut body, &value);
+        write(value, &mut body);
+        body.push(b'\n');
     }
     ([(CONTENT_TYPE, LINES)], body).into_response()
 }
 
-pub(super) fn json(value: &impl Serialize) -> Result<Response, Refusal> {
-    Ok(([(CONTENT_TYPE, JSON)], to_json(value)?).into_response())
+fn write_json(value: &impl Serialize, to: &mut Vec<u8>) {
+    let start = to.len();
+    if serde_json::to_writer(&mut *to, value).is_err() {
+        // It cannot be: no value here refuses, and memory takes all.
+        to.truncate(start);
+    }
+}
+
+/// A value as one document.
+pub(super) fn json(value: &impl Serialize) -> Response {
+    let mut body = Vec::new();
+    write_json(value, &mut body);
+    ([(CONTENT_TYPE, JSON)], body).into_response()
 }
 
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
