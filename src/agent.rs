@@ -59,7 +59,7 @@ pub const MAX_EXITS: usize = 100_000;
 ///
 /// ```no_run
 /// # fn main() -> Result<(), lifespan::Error> {
-/// let agent = lifespan::Agent::builder("orders").listen(([127, 0, 0, 1], 9464)).start()?;
+/// let agent = lifespan::Agent::builder("orders").start()?;
 /// # drop(agent); Ok(())
 /// # }
 /// ```
@@ -359,4 +359,6 @@ pub struct Connections {
     pub refused: u64,
     /// How often the system gave none, for want of file descriptors as a rule.
     pub accept_errors: u64,
+    /// Those that ended in a panic of the agent's.
+    pub panicked: u64,
 }

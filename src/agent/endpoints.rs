@@ -112,6 +112,7 @@ impl Endpoints {
             evicted: self.counts.evicted.load(Relaxed),
             refused: self.counts.refused.load(Relaxed),
             accept_errors: self.counts.accept_errors.load(Relaxed),
+            panicked: self.counts.panicked.load(Relaxed),
         }
     }
 }
@@ -129,4 +130,46 @@ fn serving(listener: TcpListener, settings: &Settings, limits: Limits, counts: A
             }
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(listen: &str, token: &str) -> Environment {
+        Environment::from_lookup(|name| match name {
+            "LIFESPAN_LISTEN" => Some(listen.into()),
+            "LIFESPAN_TOKEN" => Some(token.into()),
+            "LIFESPAN_ALLOWED_HOSTS" => Some("pod-1".into()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn the_builder_comes_before_the_environment_and_that_before_the_defaults() {
+        let asked = Requested::default();
+        let (address, access) = asked.resolve(Environment::default()).unwrap();
+        assert_eq!((address, access.has_token()), (config::DEFAULT_LISTEN, false));
+        let (address, access) = asked.resolve(environment("0.0.0.0:1", "s3cret")).unwrap();
+        assert_eq!((address, access.has_token()), (([0, 0, 0, 0], 1).into(), true));
+        let asked = Requested {
+            listen: Some(([127, 0, 0, 1], 2).into()),
+            token: Some("other".to_owned()),
+            ..Requested::default()
+        };
+        // What the builder says makes the environment's mistakes no matter.
+        let (address, access) = asked.resolve(environment("nonsense", "\u{e9}")).unwrap();
+        assert_eq!((address, access.has_token()), (([127, 0, 0, 1], 2).into(), true));
+    }
+
+    #[test]
+    fn what_the_environment_gets_wrong_is_said() {
+        let asked = Requested::default();
+        let error = asked.resolve(environment("nonsense", "")).unwrap_err();
+        assert!(error.is_setting() && error.to_string().contains("LIFESPAN_LISTEN"));
+        let error = asked.resolve(environment("", "two words")).unwrap_err();
+        assert!(error.is_setting() && error.to_string().contains("LIFESPAN_TOKEN"));
+        let error = asked.resolve(environment("[::]:0", "")).unwrap_err();
+        assert!(error.is_open_without_token());
+    }
 }

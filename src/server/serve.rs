@@ -16,6 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::connection::{Progress, Transport, answer};
 use crate::background::Stop;
+use crate::task::panic::contain;
 
 /// How many connections are open at most, by default.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 16;
@@ -52,6 +53,7 @@ pub(crate) struct Counts {
     /// Connections that found no room.
     pub(crate) refused: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
+    pub(crate) panicked: AtomicU64,
 }
 
 /// Serves until the stop; then lets answers that are under way end, for a second.
@@ -68,7 +70,14 @@ pub(crate) async fn serve(
         let accepted = tokio::select! {
             biased;
             () = stop.stopped() => break,
-            Some(_) = connections.tasks.join_next() => continue,
+            Some(ended) = connections.tasks.join_next() => {
+                if let Err(error) = ended && error.is_panic() {
+                    counts.panicked.fetch_add(1, Relaxed);
+                    // What was thrown may throw again when it is dropped.
+                    contain(move || drop(error));
+                }
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         match accepted {

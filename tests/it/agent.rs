@@ -195,20 +195,16 @@ fn it_answers_while_every_worker_is_blocked() {
 }
 
 #[test]
-fn none_of_its_own_work_is_among_the_tasks() {
-    let agent = builder().start().unwrap();
-    let address = agent.address().unwrap();
-    let kinds = || -> Vec<String> {
-        let answer = get_from(address, "/debug/kinds").json();
-        let kinds = answer["kinds"].as_array().unwrap().iter();
-        kinds
-            .map(|kind| kind["kind"].as_str().unwrap().to_owned())
-            .collect()
+fn it_runs_nothing_in_the_runtime_it_is_started_in() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let agent = {
+        let _entered = runtime.enter();
+        builder().start().unwrap()
     };
-    // Whatever other tests spawn has a name that no part of the agent would take.
-    assert!(
-        !kinds()
-            .iter()
-            .any(|kind| kind.contains("lifespan") || kind.contains("sweep") || kind == "server")
-    );
+    assert_eq!(get_from(agent.address().unwrap(), "/debug/kinds").status, 200);
+    let metrics = runtime.metrics();
+    assert_eq!((metrics.num_alive_tasks(), metrics.num_workers()), (0, 1));
+    // Nor is any of its work among the tasks.
+    let sites = lifespan::registry::rows().filter_map(|row| row.spawned_at);
+    assert!(sites.into_iter().all(|site| !site.file().starts_with("src/")));
 }

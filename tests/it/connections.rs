@@ -55,9 +55,8 @@ fn a_head_that_does_not_end_is_cut_off_and_a_connection_that_rests_is_not() {
         let sent = dribbles.write_all(b"a");
         let mut answer = [0; 256];
         match dribbles.read(&mut answer) {
-            Ok(_) => break,
             Err(error) if sent.is_ok() && is_timeout(&error) => {}
-            Err(_) => break,
+            _ => break,
         }
         assert!(start.elapsed() < Duration::from_secs(10), "it is still open");
     }
@@ -164,4 +163,35 @@ fn heads_that_are_too_large_are_refused_and_the_next_one_is_answered() {
         send(address, "GET /livez HTTP/1.0\r\nHost: localhost\r\n\r\n").status,
         200
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn the_want_of_file_descriptors_is_survived() {
+    let test = std::env::current_exe().unwrap();
+    let child = std::process::Command::new("sh")
+        .args([
+            "-c",
+            r#"ulimit -n 64; exec "$0" --exact connections::starved --ignored"#,
+        ])
+        .arg(test)
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && output.contains("1 passed"), "{output}");
+}
+
+#[cfg(unix)]
+#[test]
+#[ignore = "run by `the_want_of_file_descriptors_is_survived`, in a process with few of them"]
+fn starved() {
+    let (agent, address) = agent(1_024, Duration::from_secs(5));
+    let mut held = Vec::new();
+    while let Ok(stream) = TcpStream::connect(address) {
+        held.push(stream);
+        assert!(held.len() < 1_000, "there is no limit");
+    }
+    until("an accept that fails", || connections(&agent).accept_errors > 0);
+    drop(held);
+    assert_eq!(get_from(address, "/livez").status, 200);
 }
