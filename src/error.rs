@@ -137,10 +137,6 @@ impl StdError for Error {
 }
 
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(feature = "server"),
-    expect(dead_code, reason = "only the endpoints fail so")
-)]
 enum ErrorKind {
     Setting { name: &'static str, problem: String },
     OpenWithoutToken { address: SocketAddr },

@@ -22,7 +22,6 @@ fn write_digits<const MOST: usize>(to: &mut Vec<u8>, number: u64, least: usize) 
         if rest == 0 {
             break;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "one digit")]
         let last = (rest % 10) as u8;
         *digit = b'0' + last;
         rest /= 10;
