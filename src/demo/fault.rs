@@ -13,12 +13,10 @@
 //! Anything else in the query is answered with 400, more than there is room for with 429.
 
 use std::error::Error;
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::hint::black_box;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::Router;
@@ -34,6 +32,7 @@ use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::kinds;
+use super::unheard::Event;
 
 pub(super) fn router(faults: Arc<Faults>) -> Router {
     Router::new()
@@ -284,37 +283,6 @@ fn burn(time: Duration) {
     while Instant::now() < end {
         for _ in 0..10_000 {
             n = black_box(n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17));
-        }
-    }
-}
-
-/// Something that comes once, with the classic mistake: who waits looks whether it has come, and *then* says whom
-/// to wake. Here it always comes in between.
-#[derive(Debug, Default)]
-struct Event {
-    came: AtomicBool,
-    waiting: Mutex<Option<Waker>>,
-}
-
-impl Event {
-    async fn wait(&self) {
-        poll_fn(|cx| self.poll_wait(cx)).await;
-    }
-
-    fn poll_wait(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.came.load(SeqCst) {
-            return Poll::Ready(());
-        }
-        self.come();
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    fn come(&self) {
-        self.came.store(true, SeqCst);
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waker) = waiting {
-            waker.wake();
         }
     }
 }

@@ -38,6 +38,7 @@ mod signal;
 mod stop;
 mod store;
 mod thumbnails;
+mod unheard;
 
 use progress::Progress;
 use service::Service;

@@ -1,0 +1,94 @@
+//! How it ends.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::process::{Demo, request};
+use crate::client::{connect, get_from, until};
+
+#[test]
+fn told_to_end_it_drains_and_reports_what_was_alive() {
+    let mut demo = Demo::start(&["--rate", "100"]);
+    until("requests", || demo.count("request", "spawned") > 20);
+    demo.plant("leak?n=2");
+    demo.signal("TERM");
+    let (status, output) = demo.wait();
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert!(output.contains("SIGTERM: draining"), "{output}");
+    assert!(output.contains("\ndrained in "), "{output}");
+    assert!(output.contains("ended: completed "), "{output}");
+    let table = output.split_once("still alive: ").unwrap().1;
+    let lines: Vec<&str> = table.lines().collect();
+    // The two of them and nothing else: all that should end has ended.
+    let [count, _, leak] = &lines[..] else {
+        panic!("{output}")
+    };
+    assert_eq!(*count, "2 tasks");
+    let words: Vec<&str> = leak.split_whitespace().collect();
+    assert_eq!(words[..2], ["leak", "2"]);
+    assert!(words.last().unwrap().starts_with("src/demo/fault.rs:"), "{leak}");
+}
+
+#[test]
+fn a_request_under_way_is_answered_before_it_ends() {
+    let mut demo = Demo::start(&["--rate", "0"]);
+    let whole = request(demo.app, "POST /orders", r#"{"sku":7,"quantity":2}"#);
+    let (most, rest) = whole.split_at(whole.len() - 1);
+    let mut stream = connect(demo.app);
+    stream.write_all(most.as_bytes()).unwrap();
+    until("a request under way", || demo.count("request", "live") == 1);
+
+    demo.signal("TERM");
+    until("a service that takes no more", || {
+        TcpStream::connect(demo.app).is_err()
+    });
+    assert_eq!(get_from(demo.agent, "/readyz").status, 503);
+    assert_eq!(demo.count("request", "live"), 1);
+    stream.write_all(rest.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 "), "{answer}");
+
+    let (status, output) = demo.wait();
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert!(output.contains("\ndrained in "), "{output}");
+    assert!(output.ends_with("nothing was still alive\n"), "{output}");
+}
+
+#[test]
+fn with_every_worker_blocked_the_agent_answers_and_the_demo_ends() {
+    let mut demo = Demo::start(&["--rate", "0"]);
+    let start = Instant::now();
+    // As many as there are workers, whatever their number.
+    let block = "POST /fault/block?ms=30000";
+    while exchange(demo.app, block, Duration::from_secs(2)).is_some_and(|answer| answer.contains(" 200 ")) {}
+    assert_eq!(get_from(demo.agent, "/livez").status, 200);
+    assert_eq!(get_from(demo.agent, "/readyz").status, 200);
+    let blocked = demo.tasks("kind=block&state=running").len();
+    assert!(blocked >= 1, "{blocked}");
+
+    demo.signal("TERM");
+    until("a service that is no longer ready", || {
+        get_from(demo.agent, "/readyz").status == 503
+    });
+    demo.signal("INT");
+    let (status, output) = demo.wait();
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert!(output.contains("not drained"), "{output}");
+    let report = output.split_once("still alive: ").unwrap().1;
+    assert!(report.lines().any(|line| line.starts_with("  block")), "{output}");
+    assert!(start.elapsed() < Duration::from_secs(30), "it waited for them");
+}
+
+/// What is answered in that time, if anything is.
+fn exchange(to: SocketAddr, line: &str, patience: Duration) -> Option<String> {
+    let mut stream = TcpStream::connect(to).ok()?;
+    stream.set_read_timeout(Some(patience)).unwrap();
+    stream.write_all(request(to, line, "").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
