@@ -442,26 +442,11 @@ fn stand_in(record: &Record, wakes: u64, outer: *const Record, start: u64, cx: &
         record.add_flags(flag::FOREIGN);
         return false;
     }
-    if kept.is_none() {
-        let waker = Kept::from_waker(runtime.clone());
-        // SAFETY: we hold the future, and none is kept.
-        unsafe { record.keep(waker) };
-        return true;
-    }
     if wakes & MOVED == 0 && kept == Kept::words(runtime) {
         return true; // there was only a stamp
     }
-    if record.extra().is_none() {
-        record.set_extra(Box::new(Extra::new(Facts::default())));
-    }
-    if let Some(extra) = record.extra()
-        && !extra.wakes_same(runtime)
-    {
-        let former = extra.replace_waker(runtime.clone());
-        record.moved();
-        // Foreign code, with nothing locked.
-        drop(former);
-    }
+    // Foreign code, with nothing locked.
+    drop(record.forward_to(runtime));
     true
 }
 

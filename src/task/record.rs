@@ -36,13 +36,17 @@
 
 use super::Outcome;
 use super::exit::{Detail, Exit};
-use super::extra::Extra;
-use super::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, UnsafeCell, fence};
+use super::extra::{Extra, Facts};
+use super::sync::{
+    AtomicPtr, AtomicU8, AtomicU16, AtomicU64, FactPtr, FactU8, FactU16, FactU32, FactU64, Ordering,
+    UnsafeCell, fence,
+};
 use std::panic::Location;
 use std::ptr::{NonNull, null, null_mut};
+use std::sync::Arc;
 use std::task::{RawWakerVTable, Waker};
 
-use Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// The runtime's waker has changed; see [`Record::moved`].
 pub(crate) const MOVED: u64 = 1;
@@ -89,27 +93,27 @@ pub(crate) struct Record {
     seen: AtomicU64,
     polls: AtomicU64,
     /// The task that woke it last; 0 where that was none.
-    by: AtomicU64,
+    by: FactU64,
     /// Ticks spent in polls that have ended.
-    busy: AtomicU64,
+    busy: FactU64,
     /// Ticks when the running poll began, or the last one ended.
-    last: AtomicU64,
-    self_wakes: AtomicU32,
+    last: FactU64,
+    self_wakes: FactU32,
     /// Readers that may hold what `extra` points to.
     pins: AtomicU16,
     phase: AtomicU8,
-    runtime: AtomicU8,
+    runtime: FactU8,
 
     kept: UnsafeCell<Kept>,
-    born: AtomicU64,
+    born: FactU64,
     id: AtomicU64,
-    site: AtomicPtr<Location<'static>>,
+    site: FactPtr<Location<'static>>,
     parent: AtomicU64,
     extra: AtomicPtr<Extra>,
     /// Bytes of the future.
-    size: AtomicU32,
-    kind: AtomicU16,
-    flags: AtomicU16,
+    size: FactU32,
+    kind: FactU16,
+    flags: FactU16,
 }
 
 /// A waker's two words, or none.
@@ -287,6 +291,27 @@ impl Record {
         self.kept.with_mut(|kept| unsafe { *kept = waker });
     }
 
+    /// Makes the runtime's waker the one that wakes are forwarded to. The former one, if it is let go of, is the
+    /// caller's to drop: it is foreign code.
+    ///
+    /// Holder of the future only, before the future is polled.
+    #[must_use]
+    pub(crate) fn forward_to(&self, runtime: &Waker) -> Option<Arc<Waker>> {
+        if self.kept().is_none() {
+            let waker = Kept::from_waker(runtime.clone());
+            // SAFETY: the caller holds the future, and none is kept.
+            unsafe { self.keep(waker) };
+            return None;
+        }
+        if self.extra().is_none() {
+            self.set_extra(Box::new(Extra::new(Facts::default())));
+        }
+        let extra = self.extra().filter(|extra| !extra.wakes_same(runtime))?;
+        let former = extra.replace_waker(runtime.clone());
+        self.moved();
+        former
+    }
+
     /// Says that the runtime's waker in the `Extra` counts from now on. It must be there already.
     ///
     /// Some leaves (tokio's oneshot, its `JoinHandle`) only load their state where they find their waker
@@ -403,12 +428,12 @@ impl Record {
 
     #[cold]
     fn take_extra(&self) -> Option<Remains> {
-        // SeqCst on both words, against `pin`: either the reader finds no pointer, or it is found here.
-        let extra = NonNull::new(self.extra.swap(null_mut(), SeqCst))?;
-        Some(Remains {
-            extra,
-            pinned: self.pins.load(SeqCst) != 0,
-        })
+        let extra = NonNull::new(self.extra.swap(null_mut(), Relaxed))?;
+        // Read-modify-writes of one word on both sides, here and in `pin`, have an order: either the reader
+        // is found here, or it sees what was done before this, and so no pointer. (A load would need `SeqCst`
+        // all over, which loom does not know.)
+        let pinned = self.pins.fetch_add(0, AcqRel) != 0;
+        Some(Remains { extra, pinned })
     }
 
     #[cold]
@@ -572,9 +597,9 @@ impl Record {
         if self.pins.load(Relaxed) > MOST_PINS {
             return None; // thousands of readers at once: this one does without
         }
-        self.pins.fetch_add(1, SeqCst);
+        self.pins.fetch_add(1, AcqRel); // see `take_extra`
         let pinned = Pinned(self);
-        let extra = self.extra.load(SeqCst);
+        let extra = self.extra.load(Acquire);
         // SAFETY: whoever takes it out after this load sees the pin, and does not free it (invariant 7).
         let result = unsafe { extra.cast_const().as_ref() }
             .filter(|_| self.id.load(Acquire) == id)
@@ -585,7 +610,7 @@ impl Record {
 
     /// Whether a reader may hold an `Extra` of this record.
     pub(crate) fn is_pinned(&self) -> bool {
-        self.pins.load(SeqCst) != 0
+        self.pins.load(Acquire) != 0
     }
 }
 
@@ -597,22 +622,22 @@ impl Record {
             wakes: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             polls: AtomicU64::new(0),
-            by: AtomicU64::new(0),
-            busy: AtomicU64::new(0),
-            last: AtomicU64::new(0),
-            self_wakes: AtomicU32::new(0),
+            by: FactU64::new(0),
+            busy: FactU64::new(0),
+            last: FactU64::new(0),
+            self_wakes: FactU32::new(0),
             pins: AtomicU16::new(0),
             phase: AtomicU8::new(0),
-            runtime: AtomicU8::new(0),
+            runtime: FactU8::new(0),
             kept: UnsafeCell::new(Kept::NONE),
-            born: AtomicU64::new(0),
+            born: FactU64::new(0),
             id: AtomicU64::new(0),
-            site: AtomicPtr::new(null_mut()),
+            site: FactPtr::new(null_mut()),
             parent: AtomicU64::new(0),
             extra: AtomicPtr::new(null_mut()),
-            size: AtomicU32::new(0),
-            kind: AtomicU16::new(0),
-            flags: AtomicU16::new(0),
+            size: FactU32::new(0),
+            kind: FactU16::new(0),
+            flags: FactU16::new(0),
         }
     }
 }

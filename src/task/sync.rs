@@ -5,9 +5,7 @@
 #[cfg(not(all(test, task_loom)))]
 mod imp {
     pub(crate) use std::sync::Mutex;
-    pub(crate) use std::sync::atomic::{
-        AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
-    };
+    pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU64, Ordering, fence};
 
     /// std's cell, with loom's way of access.
     #[derive(Debug, Default)]
@@ -30,12 +28,17 @@ mod imp {
 mod imp {
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::Mutex;
-    pub(crate) use loom::sync::atomic::{
-        AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence,
-    };
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU64, Ordering, fence};
 }
 
 pub(crate) use imp::*;
+
+/// Atomics for facts that only have to be whole: std's in models too, since every load that may see one of
+/// several stores multiplies what loom has to explore. (One such fact is left to loom, for all.)
+pub(crate) use std::sync::atomic::{
+    AtomicPtr as FactPtr, AtomicU8 as FactU8, AtomicU16 as FactU16, AtomicU32 as FactU32,
+    AtomicU64 as FactU64,
+};
 
 /// Locks, whether or not a thread panicked while it held the lock.
 ///

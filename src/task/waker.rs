@@ -7,8 +7,11 @@
 
 use super::extra;
 use super::local;
+#[cfg(all(test, task_loom))]
+use super::models::give;
 use super::record::{Record, Remains};
-use super::slab;
+#[cfg(not(all(test, task_loom)))]
+use super::slab::give;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
@@ -36,7 +39,7 @@ pub(crate) fn release(record: NonNull<Record>) {
 fn give_back(record: NonNull<Record>) {
     // SAFETY: records stay records.
     let (kept, remains) = unsafe { record.as_ref() }.empty();
-    slab::give(record);
+    give(record);
     // Foreign code last, when nothing of ours is borrowed or locked: it may spawn, wake or panic.
     if let Some(remains) = remains {
         discard(record, &remains);
