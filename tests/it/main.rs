@@ -14,6 +14,7 @@ mod catalogue;
 mod client;
 #[cfg(feature = "server")]
 mod connections;
+mod conservation;
 #[cfg(feature = "cli")]
 mod demo;
 #[cfg(feature = "server")]
@@ -33,3 +34,4 @@ mod metrics;
 mod queries;
 #[cfg(feature = "cli")]
 mod scrape;
+mod support;
