@@ -140,6 +140,7 @@ pub(crate) fn console(test: bool) -> Result<Peer, String> {
     }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("console-peer");
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/console-peer/Cargo.toml");
+    println!("building the peer with console-subscriber, which takes some minutes the first time");
     let built = Command::new(env!("CARGO"))
         .args(["build", "--release", "--locked", "--quiet", "--manifest-path"])
         .arg(manifest)
