@@ -101,6 +101,24 @@ fn our_tasks_are_not_foreign() {
     });
 }
 
+#[test]
+fn neither_are_those_of_a_local_runtime() {
+    let mut builder = Builder::new_current_thread();
+    Hooks::new().install(&mut builder);
+    let runtime = builder.build_local(Default::default()).unwrap();
+    let before = line!();
+    let pending = std::future::pending::<()>;
+    let mut set = lifespan::JoinSet::new();
+    runtime.block_on(async {
+        lifespan::spawn_local("hooks-local", pending());
+        lifespan::Builder::new("hooks-local").spawn_local(pending());
+        set.spawn_local("hooks-local", pending());
+        assert_eq!(live(before, 20), 0);
+        tokio::task::spawn_local(pending());
+        assert_eq!(live(before, 20), 1);
+    });
+}
+
 /// Tasks whose spawn site is in the library: one of ours that a route does not call so.
 fn inside_of_the_library() -> u64 {
     let sites = registry::foreign().sites;
