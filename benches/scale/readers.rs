@@ -97,5 +97,9 @@ fn quantile(samples: &mut [f64], quantile: f64) -> f64 {
         reason = "a place among a hundred"
     )]
     let place = (samples.len() as f64 * quantile) as usize;
-    samples.get(place).or_else(|| samples.last()).copied().unwrap_or(f64::NAN)
+    samples
+        .get(place)
+        .or_else(|| samples.last())
+        .copied()
+        .unwrap_or(f64::NAN)
 }

@@ -13,6 +13,8 @@ pub struct Health {
     pub records_refused: u64,
     /// Uses of a name beyond the 1,024 kinds of a process: counted as `other`.
     pub kinds_refused: u64,
+    /// Exits that were taken in: all that ended while an agent ran, less those dropped.
+    pub exits_drained: u64,
     /// Exits that found no room before they were drained.
     pub exits_dropped: u64,
     /// Exits that made room for later ones.
@@ -27,6 +29,7 @@ pub fn health() -> Health {
         record_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
         records_refused: slab::refused(),
         kinds_refused: kind::refused(),
+        exits_drained: history::drained(),
         exits_dropped: exit::dropped(),
         exits_evicted: history::evicted(),
     }

@@ -101,6 +101,11 @@ pub(crate) fn drain() {
     });
 }
 
+/// How many the history has taken in.
+pub(crate) fn drained() -> u64 {
+    ring().history.drained
+}
+
 /// How many made room for later ones.
 pub(crate) fn evicted() -> u64 {
     ring().history.evicted

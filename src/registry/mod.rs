@@ -24,4 +24,4 @@ pub(crate) use history::{drain, set_capacity};
 pub use snapshot::{Finished, KindSummary, Nature, Row, Rows, kinds, row, rows};
 pub(crate) use sweep::pace;
 pub use sweep::{KindStates, SiteStates, Sweep, last as last_sweep, sweep};
-pub use watched::{untracked, watch, watched};
+pub use watched::{MAX_WATCHED, untracked, watch, watched};

@@ -9,10 +9,12 @@ use crate::task::runtime;
 
 /// Watches a runtime: tasks that are alive in it and not tracked are counted from now on, see [`untracked`].
 ///
-/// The agent watches the runtime that it is started in.
+/// The agent watches the runtime that it is started in. A process can watch [`MAX_WATCHED`]; further ones are not
+/// watched, and a runtime that was is for the life of the process, shut down or not.
 pub fn watch(handle: &Handle) {
     let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-    if watched.iter().all(|known| known.id() != handle.id()) {
+    let known = watched.iter().any(|known| known.id() == handle.id());
+    if watched.len() < MAX_WATCHED && !known {
         watched.push(handle.clone());
     }
 }
@@ -46,5 +48,8 @@ pub fn untracked() -> Option<u64> {
     }
     Some(alive.saturating_sub(tracked))
 }
+
+/// How many runtimes can be watched.
+pub const MAX_WATCHED: usize = 64;
 
 static WATCHED: Mutex<Vec<Handle>> = Mutex::new(Vec::new());

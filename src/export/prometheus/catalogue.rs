@@ -137,6 +137,8 @@ metrics! {
         "Tasks that got no record, since no memory was left: counted, and in no list.";
     KINDS_REFUSED = Counter "lifespan_agent_kinds_refused_total" [] ""
         "Uses of a name beyond the first 1,024 kinds, counted as the kind other.";
+    EXITS_DRAINED = Counter "lifespan_agent_exits_drained_total" [] ""
+        "Exits taken in: all tasks that ended while an agent ran, less the exits dropped.";
     EXITS_DROPPED = Counter "lifespan_agent_exits_dropped_total" [] ""
         "Exits that found no room before they were read.";
     EXITS_EVICTED = Counter "lifespan_agent_exits_evicted_total" [] ""

@@ -9,11 +9,12 @@ use prometheus::proto::MetricFamily;
 use super::catalogue::{self, CATALOGUE, Metric};
 use super::family::{Family, float};
 use super::{leaked, scrape};
+use crate::config;
 use crate::registry::{self, KindSummary, Sweep};
 use crate::task::{KindId, MAX_KINDS, Outcome, State};
 
 /// How many kinds a scrape shows by default.
-pub const DEFAULT_KINDS: usize = 100;
+pub const DEFAULT_KINDS: usize = config::DEFAULT_METRICS_KINDS;
 
 /// The `lifespan_*` metrics, for a registry of your own.
 ///
@@ -219,6 +220,7 @@ fn of_agent() -> Vec<Family> {
         single(&catalogue::RECORD_BYTES, health.record_bytes),
         single(&catalogue::RECORDS_REFUSED, health.records_refused),
         single(&catalogue::KINDS_REFUSED, health.kinds_refused),
+        single(&catalogue::EXITS_DRAINED, health.exits_drained),
         single(&catalogue::EXITS_DROPPED, health.exits_dropped),
         single(&catalogue::EXITS_EVICTED, health.exits_evicted),
         #[cfg(tokio_unstable)]
