@@ -10,7 +10,7 @@ use crate::clock;
 use crate::task::kind::KindId;
 use crate::task::{self, Outcome, TaskId, exit};
 
-/// How many exits are kept by default.
+/// How many exits are kept by default, and beside them a quarter as many that panicked.
 pub const DEFAULT_EXITS: usize = 1_024;
 
 /// A task that has ended.
@@ -85,9 +85,7 @@ pub struct History {
 #[must_use]
 pub fn exits() -> History {
     drain();
-    let mut history = ring().history.clone();
-    history.dropped = exit::dropped();
-    history
+    ring().history()
 }
 
 /// Takes in what ended since the last time.
@@ -103,12 +101,12 @@ pub(crate) fn drain() {
 
 /// How many the history has taken in.
 pub(crate) fn drained() -> u64 {
-    ring().history.drained
+    ring().drained
 }
 
 /// How many made room for later ones.
 pub(crate) fn evicted() -> u64 {
-    ring().history.evicted
+    ring().evicted
 }
 
 /// Sets how many exits are kept.
@@ -116,19 +114,38 @@ pub(crate) fn set_capacity(capacity: usize) {
     ring().capacity = capacity;
 }
 
+/// The last exits, and apart from them the last that panicked: a busy service ends a thousand tasks in seconds, and
+/// what one of them died of must be there still when somebody looks.
 struct Ring {
-    history: History,
+    ordinary: VecDeque<(u64, Exit)>,
+    panicked: VecDeque<(u64, Exit)>,
     capacity: usize,
+    drained: u64,
+    evicted: u64,
 }
 
 impl Ring {
     fn take_in(&mut self, exit: Exit) {
-        let history = &mut self.history;
-        history.drained += 1;
-        history.exits.push_back(exit);
-        while history.exits.len() > self.capacity {
-            history.exits.pop_front();
-            history.evicted += 1;
+        self.drained += 1;
+        let (exits, capacity) = match exit.outcome {
+            Outcome::Panicked => (&mut self.panicked, self.capacity / 4),
+            Outcome::Completed | Outcome::Failed | Outcome::Cancelled => (&mut self.ordinary, self.capacity),
+        };
+        exits.push_back((self.drained, exit));
+        while exits.len() > capacity {
+            exits.pop_front();
+            self.evicted += 1;
+        }
+    }
+
+    fn history(&self) -> History {
+        let mut exits: Vec<&(u64, Exit)> = self.ordinary.iter().chain(&self.panicked).collect();
+        exits.sort_unstable_by_key(|(number, _)| *number);
+        History {
+            exits: exits.into_iter().map(|(_, exit)| exit.clone()).collect(),
+            drained: self.drained,
+            evicted: self.evicted,
+            dropped: exit::dropped(),
         }
     }
 }
@@ -138,13 +155,11 @@ fn ring() -> std::sync::MutexGuard<'static, Ring> {
 }
 
 static RING: Mutex<Ring> = Mutex::new(Ring {
-    history: History {
-        exits: VecDeque::new(),
-        drained: 0,
-        evicted: 0,
-        dropped: 0,
-    },
+    ordinary: VecDeque::new(),
+    panicked: VecDeque::new(),
     capacity: DEFAULT_EXITS,
+    drained: 0,
+    evicted: 0,
 });
 
 impl Exit {
