@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::background::{Background, Job};
+use crate::background::Background;
 use crate::config;
 use crate::error::Error;
 use crate::registry;
@@ -277,16 +277,14 @@ impl Builder {
         for runtime in self.watched.iter().chain(&Handle::try_current().ok()) {
             registry::watch(runtime);
         }
-        #[expect(clippy::allow_attributes, reason = "used with some features")]
-        #[allow(unused_mut, reason = "pushed to with feature `server`")]
-        let mut jobs: Vec<(&'static str, Job)> = Vec::new();
         #[cfg(feature = "server")]
-        let endpoints = Endpoints::open(&self.requested, Environment::of_process(), &self.readiness).map(
-            |(endpoints, job)| {
-                jobs.push(("server", job));
-                endpoints
-            },
-        );
+        let (endpoints, jobs) =
+            match Endpoints::open(&self.requested, Environment::of_process(), &self.readiness) {
+                Ok((endpoints, job)) => (Ok(endpoints), vec![("server", job)]),
+                Err(error) => (Err(error), Vec::new()),
+            };
+        #[cfg(not(feature = "server"))]
+        let jobs = Vec::new();
         let background = Background::start(jobs);
         Agent {
             service: self.service,

@@ -10,7 +10,7 @@
 //! | `POST /fault/restart-storm` | a parser that fails at each line, for 5 seconds |
 //! | `POST /fault/spin?kind=&ms=` | a task of that kind that keeps a core busy, and its worker now and then |
 //!
-//! Anything else in the query is answered with 400, more than there is room for with 429.
+//! A page in a browser may not (403). Anything else in the query is answered with 400, more than there is room for with 429.
 
 use std::error::Error;
 use std::future::pending;
@@ -21,8 +21,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::ORIGIN;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use lifespan::Kind;
@@ -43,7 +45,20 @@ pub(super) fn router(faults: Arc<Faults>) -> Router {
         .route("/block", post(block))
         .route("/restart-storm", post(restart_storm))
         .route("/spin", post(spin))
+        .layer(from_fn(refuse_pages))
         .with_state(faults)
+}
+
+/// Any page in a browser on this machine can post here, and says so in a header that it cannot leave out.
+async fn refuse_pages(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(ORIGIN) {
+        return (
+            StatusCode::FORBIDDEN,
+            "pages may not plant faults: use a command line\n",
+        )
+            .into_response();
+    }
+    next.run(request).await
 }
 
 /// What was planted, and how much more may be.

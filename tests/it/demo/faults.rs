@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::process::Demo;
-use crate::client::{get_from, until};
+use crate::client::{get_from, send, until};
 
 #[test]
 fn planted_orphans_are_found_within_five_seconds() {
@@ -140,6 +140,11 @@ fn bad_parameters_of_faults_are_told() {
         assert_eq!((answer.status, answer.header("allow")), (405, "POST"));
     }
     assert_eq!(demo.post("no-such-fault").status, 404);
+    let page = format!(
+        "POST /fault/leak HTTP/1.0\r\nHost: {}\r\nOrigin: https://evil.example\r\n\r\n",
+        demo.app
+    );
+    assert_eq!(send(demo.app, &page).status, 403);
     for kind in ["leak", "orphan", "lost-wakeup", "block"] {
         assert_eq!(demo.count(kind, "spawned"), 0, "{kind}");
     }
