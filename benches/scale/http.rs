@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// What an answer had, its head included.
+/// What an answer had.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
+    /// Its head included.
     pub(crate) bytes: u64,
-    /// Lines of which the first character is `{`: rows of a dump.
+    /// Without its head: the rows of a dump.
     pub(crate) lines: u64,
 }
 
@@ -19,20 +20,20 @@ pub(crate) fn get(address: SocketAddr, path: &str, accept: &str) -> Result<Answe
     connection.write_all(request.as_bytes()).map_err(failed)?;
     let mut piece = vec![0; 256 * 1_024];
     let mut answer = Answer { bytes: 0, lines: 0 };
-    let mut last = b'\n';
     loop {
         let read = connection.read(&mut piece).map_err(failed)?;
-        let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else {
-            break;
+        let Some(mut piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else {
+            return Ok(answer);
         };
-        if answer.bytes == 0 && !piece.starts_with(b"HTTP/1.0 200") && !piece.starts_with(b"HTTP/1.1 200") {
-            return Err(format!("GET {path}: {}", String::from_utf8_lossy(piece)));
+        if answer.bytes == 0 {
+            if !piece.starts_with(b"HTTP/1.0 200") && !piece.starts_with(b"HTTP/1.1 200") {
+                return Err(format!("GET {path}: {}", String::from_utf8_lossy(piece)));
+            }
+            // The head is in one piece, since the server writes it at once.
+            let head = piece.windows(4).position(|end| end == b"\r\n\r\n");
+            piece = &piece[head.map_or(0, |head| head + 4)..];
         }
-        for byte in piece {
-            answer.lines += u64::from(last == b'\n' && *byte == b'{');
-            last = *byte;
-        }
+        answer.lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
         answer.bytes += read as u64;
     }
-    Ok(answer)
 }

@@ -1,6 +1,5 @@
 //! One walk in the background that feeds all that needs a look at each record.
 
-use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -137,6 +136,12 @@ static SWEEPING: Mutex<()> = Mutex::new(());
 static LAST: Mutex<Option<Arc<Sweep>>> = Mutex::new(None);
 
 const SITES: usize = 1_024;
+/// Places for them: a power of two, so that a hash becomes a place without a division, which would be a tenth of
+/// what a record costs.
+const PLACES: usize = 4 * SITES;
+const _: () = assert!(PLACES.is_power_of_two());
+/// Numbers that a runtime can have.
+const RUNTIMES: usize = 256;
 
 /// What a sweep adds up.
 struct Counts {
@@ -146,7 +151,7 @@ struct Counts {
     sites: Vec<Option<(u16, &'static Location<'static>, Count)>>,
     taken: usize,
     elsewhere: u64,
-    roots: BTreeMap<u8, u64>,
+    roots: [u64; RUNTIMES],
 }
 
 #[derive(Clone, Copy)]
@@ -176,13 +181,14 @@ impl Counts {
         Self {
             now,
             kinds: Vec::new(),
-            sites: vec![None; 4 * SITES],
+            sites: vec![None; PLACES],
             taken: 0,
             elsewhere: 0,
-            roots: BTreeMap::new(),
+            roots: [0; RUNTIMES],
         }
     }
 
+    #[inline]
     fn add(&mut self, look: &Look, orphaned: bool) {
         let known = look.flags & (flag::PASS | flag::FOREIGN) == 0;
         let state = if look.phase == RUNNING {
@@ -204,20 +210,20 @@ impl Counts {
         // What a runtime counts as a task of its own, too.
         let elsewhere = flag::BLOCKING | flag::THREAD | flag::LOCAL | flag::FOREIGN;
         if look.flags & elsewhere == 0 && (look.flags & flag::OUTERMOST != 0 || look.polls == 0) {
-            *self.roots.entry(look.runtime).or_default() += 1;
+            self.roots[usize::from(look.runtime)] += 1;
         }
     }
 
+    #[inline]
     fn site(&mut self, look: &Look) -> Option<&mut Count> {
         let site = look.site?;
-        let places = self.sites.len();
         let hash =
             (std::ptr::from_ref(site).addr() >> 3 ^ usize::from(look.kind) << 7).wrapping_mul(0x9e37_79b9);
-        let mut at = (hash >> 8) % places;
+        let mut at = (hash >> 8) % PLACES;
         loop {
             match &self.sites[at] {
                 Some((kind, known, _)) if *kind == look.kind && std::ptr::eq(*known, site) => break,
-                Some(_) => at = (at + 1) % places,
+                Some(_) => at = (at + 1) % PLACES,
                 None if self.taken < SITES => {
                     self.sites[at] = Some((look.kind, site, Count::NONE));
                     self.taken += 1;
@@ -236,11 +242,8 @@ impl Counts {
             .iter()
             .enumerate()
             .filter(|(_, count)| count.born != u64::MAX);
-        let most = self.roots.keys().max().map_or(0, |most| usize::from(*most) + 1);
-        let mut roots = vec![0; most];
-        for (runtime, count) in &self.roots {
-            roots[usize::from(*runtime)] = *count;
-        }
+        let most = self.roots.iter().rposition(|&tasks| tasks > 0);
+        let roots = self.roots[..most.map_or(0, |most| most + 1)].to_vec();
         Sweep {
             at,
             took,

@@ -538,6 +538,9 @@ impl Record {
     /// The *order* of the loads is the proof of `forsaken`. Who wakes counts the wake before it gives its
     /// waker back, so who sees no waker sees the wake; who sees that a poll has answered the wake sees that
     /// the task runs; a poll that ended meanwhile shows in `polls`; and `id` tells another task's facts.
+    ///
+    /// In line, so that the sweep does not put together what it does not read.
+    #[inline]
     pub(crate) fn look(&self) -> Option<Look> {
         let id = self.id.load(Acquire);
         if id == 0 {
