@@ -171,8 +171,13 @@ impl Count {
 
     fn add(&mut self, state: State, orphaned: bool, born: u64) {
         self.states[state as usize] += 1;
-        self.orphaned += u64::from(orphaned);
-        self.born = self.born.min(born);
+        // Few are orphaned, and few are older than the oldest so far: a branch is cheaper here than a store.
+        if orphaned {
+            self.orphaned += 1;
+        }
+        if born < self.born {
+            self.born = born;
+        }
     }
 }
 
