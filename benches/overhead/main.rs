@@ -100,7 +100,9 @@ impl Options {
                 200
             },
             shorter: if test { 20 } else { 1 },
-            callgrind: !words.contains(&"--no-callgrind"),
+            // Nor does it want to hear that there is no valgrind.
+            callgrind: (words.contains(&"--bench") || words.contains(&"--check"))
+                && !words.contains(&"--no-callgrind"),
             check: words.contains(&"--check"),
             test,
         })
