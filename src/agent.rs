@@ -22,23 +22,24 @@
 //!
 //! An address that other machines can reach is refused without a token.
 
+#[cfg(feature = "server")]
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use crate::background::Background;
+#[cfg(feature = "server")]
+use crate::background::Job;
 use crate::config;
+#[cfg(feature = "server")]
+use crate::config::Environment;
 use crate::error::Error;
 use crate::registry;
 
 #[cfg(feature = "server")]
 mod endpoints;
 
-#[cfg(feature = "server")]
-use std::net::SocketAddr;
-
-#[cfg(feature = "server")]
-use crate::config::Environment;
 #[cfg(feature = "server")]
 use endpoints::{Endpoints, Requested};
 
@@ -267,6 +268,10 @@ impl Builder {
             let cause = std::error::Error::source(error).map(tracing::field::display);
             tracing::warn!(part, %error, cause, "lifespan: a part of the agent is off; the service runs on");
         }
+        #[cfg(feature = "server")]
+        if let Some(address) = agent.address() {
+            tracing::info!(service = agent.service, %address, "lifespan: listening");
+        }
         Ok(agent)
     }
 
@@ -278,7 +283,7 @@ impl Builder {
             registry::watch(runtime);
         }
         #[cfg(feature = "server")]
-        let (endpoints, jobs) =
+        let (endpoints, jobs): (_, Vec<(_, Job)>) =
             match Endpoints::open(&self.requested, Environment::of_process(), &self.readiness) {
                 Ok((endpoints, job)) => (Ok(endpoints), vec![("server", job)]),
                 Err(error) => (Err(error), Vec::new()),

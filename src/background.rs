@@ -7,7 +7,7 @@ use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, SystemTime};
 
@@ -29,7 +29,7 @@ type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// One thread with a current-thread runtime, and the loops on it.
 pub(crate) struct Background {
     stop: watch::Sender<bool>,
-    ended: Mutex<Option<mpsc::Receiver<()>>>,
+    ended: Arc<Ended>,
     thread: ThreadId,
     panics: Arc<AtomicU64>,
 }
@@ -45,24 +45,28 @@ impl Background {
             .build()
             .map_err(Error::thread)?;
         let (stop, stopped) = watch::channel(false);
-        let (ending, ended) = mpsc::sync_channel(1);
+        let ended = Arc::new(Ended::default());
+        let ending = Ending(Arc::clone(&ended));
         let panics = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&panics);
-        panic::watch();
+        // A hook cannot be set while this very thread panics: where a panic happened is then not known.
+        if !std::thread::panicking() {
+            panic::watch();
+        }
         let wanted = Wanted::new();
         let thread = std::thread::Builder::new()
             .name("lifespan-agent".to_owned())
             .spawn(move || {
-                runtime.block_on(run(jobs, &Stop(stopped), &counted));
-                // What is left are tasks that did not heed the stop: they are dropped, not waited for.
+                let _ending = ending;
+                let _wanted = wanted;
+                runtime.block_on(run(jobs, Stop(stopped), &counted));
+                // What a later exporter may block in is not waited for.
                 runtime.shutdown_background();
-                drop(wanted);
-                let _ = ending.send(());
             })
             .map_err(Error::thread)?;
         Ok(Self {
             stop,
-            ended: Mutex::new(Some(ended)),
+            ended,
             thread: thread.thread().id(),
             panics,
         })
@@ -74,17 +78,10 @@ impl Background {
         if std::thread::current().id() == self.thread {
             return Ok(()); // it will end when it gets to it; to wait for oneself takes for ever
         }
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(thread) = ended.as_ref() else {
-            return Ok(());
-        };
-        match thread.recv_timeout(limit) {
-            Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::timeout()),
-            // Either it said so, or it is gone without a word.
-            Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {
-                *ended = None;
-                Ok(())
-            }
+        if self.ended.wait(limit) {
+            Ok(())
+        } else {
+            Err(Error::timeout())
         }
     }
 
@@ -110,6 +107,33 @@ impl fmt::Debug for Background {
     }
 }
 
+/// Whether the thread has ended.
+#[derive(Debug, Default)]
+struct Ended {
+    ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ended {
+    /// Waits for it, and says whether it has.
+    fn wait(&self, limit: Duration) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(ended, limit, |ended| !*ended);
+        let (ended, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *ended
+    }
+}
+
+/// Says so when it is dropped: the last thing that the thread does, in whatever way it ends.
+struct Ending(Arc<Ended>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        *self.0.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.changed.notify_all();
+    }
+}
+
 /// Tells a loop when to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(watch::Receiver<bool>);
@@ -129,7 +153,7 @@ impl Stop {
     }
 }
 
-async fn run(jobs: Vec<(&'static str, Job)>, stop: &Stop, panics: &Arc<AtomicU64>) {
+async fn run(jobs: Vec<(&'static str, Job)>, mut stop: Stop, panics: &Arc<AtomicU64>) {
     let mut loops = JoinSet::new();
     let always: [(&'static str, Job); 2] = [
         ("sweep", Box::new(|stop| Box::pin(sweep(stop)))),
@@ -138,8 +162,14 @@ async fn run(jobs: Vec<(&'static str, Job)>, stop: &Stop, panics: &Arc<AtomicU64
     for (name, job) in always.into_iter().chain(jobs) {
         loops.spawn(keep_running(name, job, stop.clone(), Arc::clone(panics)));
     }
-    while loops.join_next().await.is_some() {}
+    stop.stopped().await;
+    let all = async { while loops.join_next().await.is_some() {} };
+    // A loop that does not heed the stop is dropped, as long as it does not block the thread.
+    let _ = tokio::time::timeout(HEED, all).await;
 }
+
+/// How long loops may take to end; less than [`STOP_LIMIT`], more than the server's grace.
+const HEED: Duration = Duration::from_millis(1_500);
 
 /// Runs a loop until the stop. One that panics is made anew, after a while, and takes no other with it.
 async fn keep_running(name: &'static str, mut job: Job, mut stop: Stop, panics: Arc<AtomicU64>) {
@@ -244,6 +274,7 @@ impl Drop for Wanted {
 mod tests {
     use super::*;
     use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc;
 
     #[test]
     fn the_next_sweep_keeps_the_pace_of_the_last() {
@@ -288,18 +319,25 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_does_not_heed_the_stop_is_left_behind() {
+    fn a_loop_that_does_not_heed_the_stop_is_dropped() {
+        let deaf: Job = Box::new(|_| Box::pin(std::future::pending()));
+        let background = Background::start(vec![("deaf", deaf)]).unwrap();
+        background.stop(STOP_LIMIT).unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_is_blocked_is_left_behind() {
         let (running, runs) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let released = Arc::new(Mutex::new(released));
-        let deaf: Job = Box::new(move |_| {
+        let blocks: Job = Box::new(move |_| {
             let (running, released) = (running.clone(), Arc::clone(&released));
             Box::pin(async move {
                 running.send(()).unwrap();
-                let _ = released.lock().unwrap().recv(); // blocks the whole thread
+                let _ = released.lock().unwrap().recv();
             })
         });
-        let background = Background::start(vec![("deaf", deaf)]).unwrap();
+        let background = Background::start(vec![("blocks", blocks)]).unwrap();
         runs.recv().unwrap();
         let error = background.stop(Duration::from_millis(10)).unwrap_err();
         assert!(error.is_timeout());

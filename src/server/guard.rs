@@ -18,7 +18,7 @@ use super::Settings;
 use super::refusal::{Refusal, shown};
 use super::token::Token;
 use crate::clock;
-use crate::config;
+use crate::config::{self, Environment};
 use crate::error::Error;
 
 /// Who may ask the endpoints.
@@ -33,6 +33,22 @@ impl Access {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What `LIFESPAN_TOKEN` and `LIFESPAN_ALLOWED_HOSTS` say, for a router in an app of your own. The agent's own
+    /// server reads them without being told.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them is not valid: see [`Error::is_setting`].
+    pub fn from_env() -> Result<Self, Error> {
+        let environment = Environment::of_process();
+        let mut access = Self::new();
+        if let Some(token) = environment.token.transpose()? {
+            access = access.token(token)?;
+        }
+        access.hosts = environment.allowed_hosts.transpose()?.unwrap_or_default();
+        Ok(access)
     }
 
     /// Asks for a token. By default, there is none.

@@ -1,6 +1,8 @@
 //! Parameters: what is wrong is named, and what is not here yet says so.
 
-use crate::client::get;
+use proptest::prelude::*;
+
+use crate::client::{get, get_lines};
 
 #[tokio::test]
 async fn bad_values_are_refused_by_name() {
@@ -187,4 +189,32 @@ async fn profiles_answer_in_go_s_words() {
         "{}",
         answer.body
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_is_asked_the_answer_is_one_of_a_few(path in any::<Vec<u8>>(), query in "[ -~]{0,40}") {
+        let encoded: String = path.iter().map(|byte| format!("%{byte:02x}")).collect();
+        let query: String = query.bytes().map(|byte| match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'=' | b'&' | b'_' => char::from(byte).to_string(),
+            byte => format!("%{byte:02x}"),
+        }).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            for path in [
+                format!("/{encoded}"),
+                format!("/debug/tasks/{encoded}"),
+                format!("/debug/pprof/{encoded}"),
+                format!("/debug/tasks?{query}"),
+                format!("/debug/tasks?kind={encoded}&{query}"),
+                format!("/debug/exits?{query}"),
+            ] {
+                for answer in [get(&path).await, get_lines(&path).await] {
+                    assert!([200, 307, 400, 404, 501].contains(&answer.status), "{path}: {answer:?}");
+                }
+            }
+        });
+    }
 }
