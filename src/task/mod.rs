@@ -33,6 +33,8 @@ pub mod hooks;
 
 #[cfg(all(test, task_loom))]
 mod models;
+#[cfg(all(test, not(task_loom)))]
+mod tests;
 
 pub use cells::Histogram;
 #[cfg(feature = "server")]
