@@ -30,6 +30,8 @@ mod hooks;
 mod layering;
 #[cfg(feature = "prometheus")]
 mod metrics;
+mod orphans;
+mod processes;
 #[cfg(feature = "server")]
 mod queries;
 #[cfg(feature = "cli")]
