@@ -245,7 +245,7 @@ struct Header {
 
 const _: () = assert!(size_of::<Header>() <= SLAB_BYTES);
 
-/// A mapped chunk: aligned to its size, so that a record's address tells its chunk.
+/// A mapped chunk.
 #[derive(Clone, Copy)]
 struct Chunk(NonNull<Header>);
 
@@ -263,14 +263,18 @@ impl Chunk {
         unsafe { std::slice::from_raw_parts(first.cast::<Record>().as_ptr(), SLAB) }
     }
 
-    /// The chunk of a record, and its place behind the header.
-    fn of(record: NonNull<Record>) -> (Self, usize) {
-        let base = record.map_addr(|addr| {
-            // The header is not at address 0.
-            std::num::NonZero::new(addr.get() & !(CHUNK_BYTES - 1)).unwrap_or(addr)
-        });
-        let place = (record.addr().get() - base.addr().get()) / RECORD_BYTES - SLAB;
-        (Self(base.cast()), place)
+    /// The place of a record of this chunk, behind the header; `None` where it is of another.
+    fn place_of(self, record: NonNull<Record>) -> Option<usize> {
+        let offset = record.addr().get().wrapping_sub(self.0.addr().get());
+        (offset < CHUNK_BYTES).then(|| offset / RECORD_BYTES - SLAB)
+    }
+
+    /// The chunk of a record. Found by its address: a pointer to a record may reach that record alone, and not
+    /// the header before it. There is one chunk for 130,000 records.
+    fn of(record: NonNull<Record>) -> Option<Self> {
+        let bases = CHUNK_BASES.get(..CHUNK_COUNT.load(Relaxed))?.iter();
+        let mut chunks = bases.filter_map(|base| NonNull::new(base.load(Relaxed)).map(Self));
+        chunks.find(|chunk| chunk.place_of(record).is_some())
     }
 }
 
@@ -324,8 +328,16 @@ impl Depot {
 
     fn give(&mut self, records: &[NonNull<Record>]) {
         let mut touched = usize::MAX;
+        let mut last: Option<Chunk> = None;
         for record in records {
-            let (chunk, place) = Chunk::of(*record);
+            let same = last.filter(|chunk| chunk.place_of(*record).is_some());
+            let Some(chunk) = same.or_else(|| Chunk::of(*record)) else {
+                continue;
+            };
+            let Some(place) = chunk.place_of(*record) else {
+                continue;
+            };
+            last = Some(chunk);
             let header = chunk.header();
             let slab = place / SLAB;
             let word = &header.free[slab][place % SLAB / 64];
