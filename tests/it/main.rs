@@ -37,3 +37,4 @@ mod queries;
 #[cfg(feature = "cli")]
 mod scrape;
 mod support;
+mod waker;
