@@ -443,6 +443,12 @@ impl Record {
             .store(u64::from(STUCK) + (u64::from(STUCK) >> 1), Relaxed);
     }
 
+    /// How many holders there are.
+    #[cfg(test)]
+    pub(crate) fn holders(&self) -> u32 {
+        low(self.holders.load(Acquire))
+    }
+
     /// As if that many clones had been forgotten.
     #[cfg(test)]
     pub(crate) fn forget_clones(&self, clones: u32) {
