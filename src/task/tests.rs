@@ -4,6 +4,8 @@
 //! Run it with `cargo +nightly miri test --lib task::tests`. Under Miri a toy executor stands in for tokio's, whose
 //! multi-thread runtime takes too long there.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -227,7 +229,7 @@ fn panics_leave_nothing_behind() {
             toy.spawn(
                 async move {
                     let _bomb = bomb;
-                    panics()
+                    panics();
                 }
                 .tracked(kind),
             );

@@ -96,7 +96,7 @@ struct Owned(Arc<Ledger>);
 impl Drop for Owned {
     fn drop(&mut self) {
         // Slow now and then, so that a task which is counted too early is seen.
-        if self.0.destroyed.load(SeqCst) % 8 == 0 {
+        if self.0.destroyed.load(SeqCst).is_multiple_of(8) {
             std::thread::yield_now();
         }
         self.0.destroyed.fetch_add(1, SeqCst);
@@ -614,7 +614,7 @@ fn a_local_set_that_never_ran() {
     let mut set = JoinSet::new();
     set.spawn_local_on(ledger.kind, quiet_body(&ledger, Ending::Completes), &local);
     local.block_on(&runtime, async {
-        check(Ending::Completes, set.join_next().await.unwrap())
+        check(Ending::Completes, set.join_next().await.unwrap());
     });
     expected.add(Outcome::Completed);
     set.spawn_local_on(ledger.kind, quiet_body(&ledger, Ending::Completes), &local);

@@ -4,7 +4,7 @@ use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::future::{self, FutureExt};
@@ -32,14 +32,16 @@ fn boxed(future: impl Future<Output = ()> + Send + 'static) -> Boxed {
 }
 
 /// Keeps its waker and drops it at the second poll, which it asks for.
-struct Forgets(bool);
+#[derive(Default)]
+struct Forgets(Option<Waker>);
 
 impl Future for Forgets {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if !std::mem::replace(&mut self.0, true) {
-            cx.waker().clone().wake();
+        if self.0.take().is_none() {
+            self.0 = Some(cx.waker().clone());
+            cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
@@ -49,7 +51,7 @@ impl Future for Forgets {
 static LOST: &[Program] = &[
     ("pending", || boxed(pending())),
     ("poll-fn", || boxed(poll_fn(|_| Poll::Pending))),
-    ("forgets", || boxed(Forgets(false))),
+    ("forgets", || boxed(Forgets::default())),
     ("waker-dropped", || {
         boxed(poll_fn(|cx| {
             drop(cx.waker().clone());
@@ -69,13 +71,13 @@ static LOST: &[Program] = &[
             let mut notified = Box::pin(notify.notified());
             assert!(futures::poll!(&mut notified).is_pending());
             drop(notified);
-            pending().await
+            pending::<()>().await;
         })
     }),
     ("timeout-over", || {
         boxed(async {
             let _ = tokio::time::timeout(Duration::from_millis(1), pending::<()>()).await;
-            pending().await
+            pending::<()>().await;
         })
     }),
     ("select-of-lost", || {
@@ -87,7 +89,7 @@ static LOST: &[Program] = &[
         })
     }),
     ("join-of-lost", || {
-        boxed(future::join(pending::<()>(), Forgets(false)).map(|_| ()))
+        boxed(future::join(pending::<()>(), Forgets::default()).map(|_| ()))
     }),
     ("join-with-one-done", || {
         boxed(async {
@@ -114,7 +116,7 @@ static LOST: &[Program] = &[
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
-            pending().await
+            pending::<()>().await;
         })
     }),
     ("receiver-cancelled", || {
@@ -123,7 +125,7 @@ static LOST: &[Program] = &[
             assert!(futures::poll!(Box::pin(receiver.recv())).is_pending());
             drop(receiver);
             sender.closed().await;
-            pending().await
+            pending::<()>().await;
         })
     }),
     ("fused-and-done", || {
@@ -139,7 +141,7 @@ static LOST: &[Program] = &[
             let (sender, receiver) = oneshot::channel::<()>();
             std::thread::spawn(move || drop(sender));
             let _ = receiver.await;
-            pending().await
+            pending::<()>().await;
         })
     }),
 ];
@@ -318,7 +320,11 @@ static ALIVE: &[Program] = &[
             let _write = lock.write().await;
         })
     }),
-    ("barrier", || boxed(async { drop(Barrier::new(2).wait().await) })),
+    ("barrier", || {
+        boxed(async {
+            Barrier::new(2).wait().await;
+        })
+    }),
     ("once-cell", || {
         boxed(async {
             let cell = tokio::sync::OnceCell::new();

@@ -29,22 +29,22 @@ enum Step {
     Changed,
     Shout(u8),
     Hear,
-    Then(Vec<Step>),
-    Select(Box<Step>, Box<Step>),
-    Join(Box<Step>, Box<Step>),
-    JoinAll(Vec<Step>),
-    Unordered(Vec<Step>),
-    Shared(Box<Step>),
+    Then(Vec<Self>),
+    Select(Box<Self>, Box<Self>),
+    Join(Box<Self>, Box<Self>),
+    JoinAll(Vec<Self>),
+    Unordered(Vec<Self>),
+    Shared(Box<Self>),
     /// As a future of its own, in the same task.
-    Nested(Box<Step>),
-    Spawn(Box<Step>),
+    Nested(Box<Self>),
+    Spawn(Box<Self>),
     /// Spawned, and told of through a `oneshot`.
-    Ask(Box<Step>),
+    Ask(Box<Self>),
     /// Spawned, and aborted after so long.
-    Abort(u8, Box<Step>),
-    Panics(Box<Step>),
+    Abort(u8, Box<Self>),
+    Panics(Box<Self>),
     /// The first poll in one task, the others in another.
-    Moved(Box<Step>),
+    Moved(Box<Self>),
 }
 
 fn steps() -> impl Strategy<Value = Step> {

@@ -8,6 +8,7 @@
 //! WEAKENED
 
 #![expect(unsafe_code, reason = "the toy runtime's waker is a raw one")]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod changed;
 mod ends;
@@ -111,7 +112,7 @@ impl<L: leaf::Leaf> World<L> {
     fn look(&self) -> Option<Look> {
         let look = self.record.look();
         if let Some(look) = &look {
-            // `parent` stands for all facts, see `sync`.
+            // `parent` stands for all facts, see `FactU64`.
             assert_eq!(look.parent, look.id, "two tasks mixed: {look:?}");
         }
         look
