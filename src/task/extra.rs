@@ -3,8 +3,11 @@
 //! A bare record is full, so these stand in a box of their own, which costs nothing where there is none.
 //! (A second slab would save an allocation and could not give its memory back: its locks are not zeros.)
 
+#![expect(unsafe_code, reason = "freed by whoever finds that no reader holds it")]
+
 use super::record::Record;
 use super::sync::{Mutex, lock};
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -62,12 +65,18 @@ impl Extra {
 }
 
 /// Frees an `Extra` that is out of its record; later, where a reader may still hold it.
-pub(crate) fn discard(record: &'static Record, extra: Box<Extra>, pinned: bool) {
+///
+/// # Safety
+///
+/// It came from a box, and was taken out of the record by the caller.
+pub(crate) unsafe fn discard(record: &'static Record, extra: NonNull<Extra>, pinned: bool) {
+    let unlinked = Unlinked { record, extra };
     if pinned {
-        let mut unlinked = UNLINKED.lock().unwrap_or_else(PoisonError::into_inner);
-        unlinked.push(Unlinked { record, extra });
+        let mut all = UNLINKED.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(unlinked);
+    } else {
+        unlinked.free(); // its waker outside of any lock
     }
-    // else: dropped here, its waker outside of any lock
 }
 
 /// Frees what was unlinked under a reader that is gone now. Called by readers.
@@ -78,14 +87,26 @@ pub(crate) fn sweep_unlinked() {
             .extract_if(.., |unlinked| !unlinked.record.is_pinned())
             .collect()
     };
-    drop(free);
+    free.into_iter().for_each(Unlinked::free);
 }
 
-/// An `Extra` that a reader may still hold: as many as tasks end while one reads their names.
+/// An `Extra` that a reader may still hold: as many as tasks end while one reads their names. No box yet, which
+/// would say that nobody else holds it.
 struct Unlinked {
     record: &'static Record,
-    #[expect(dead_code, reason = "held, to be dropped")]
-    extra: Box<Extra>,
+    extra: NonNull<Extra>,
 }
+
+impl Unlinked {
+    /// Frees it, which no reader holds.
+    fn free(self) {
+        // SAFETY: it came from a box, and was taken out of the record by one caller of `discard`; no reader holds
+        // it, and no further one finds it.
+        drop(unsafe { Box::from_raw(self.extra.as_ptr()) });
+    }
+}
+
+// SAFETY: what it points to is Send, and its own.
+unsafe impl Send for Unlinked {}
 
 static UNLINKED: StdMutex<Vec<Unlinked>> = StdMutex::new(Vec::new());

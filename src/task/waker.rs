@@ -52,9 +52,8 @@ fn give_back(record: NonNull<Record>) {
 fn discard(record: NonNull<Record>, remains: &Remains) {
     // SAFETY: records stay records.
     let record = unsafe { record.as_ref() };
-    // SAFETY: it came from a box, and was taken out of the record by one caller only.
-    let extra = unsafe { Box::from_raw(remains.extra.as_ptr()) };
-    extra::discard(record, extra, remains.pinned);
+    // SAFETY: it came from a box, and was taken out of the record just now, by one caller only.
+    unsafe { extra::discard(record, remains.extra, remains.pinned) };
 }
 
 /// Whether this is a waker of tokio's tasks, which ends them explicitly. An executor that ends a task with its
