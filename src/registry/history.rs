@@ -111,7 +111,9 @@ pub(crate) fn evicted() -> u64 {
 
 /// Sets how many exits are kept.
 pub(crate) fn set_capacity(capacity: usize) {
-    ring().capacity = capacity;
+    let mut ring = ring();
+    ring.capacity = capacity;
+    ring.evict();
 }
 
 /// The last exits, and apart from them the last that panicked: a busy service ends a thousand tasks in seconds, and
@@ -127,14 +129,24 @@ struct Ring {
 impl Ring {
     fn take_in(&mut self, exit: Exit) {
         self.drained += 1;
-        let (exits, capacity) = match exit.outcome {
-            Outcome::Panicked => (&mut self.panicked, self.capacity / 4),
-            Outcome::Completed | Outcome::Failed | Outcome::Cancelled => (&mut self.ordinary, self.capacity),
+        let exits = match exit.outcome {
+            Outcome::Panicked => &mut self.panicked,
+            Outcome::Completed | Outcome::Failed | Outcome::Cancelled => &mut self.ordinary,
         };
         exits.push_back((self.drained, exit));
-        while exits.len() > capacity {
-            exits.pop_front();
-            self.evicted += 1;
+        self.evict();
+    }
+
+    fn evict(&mut self) {
+        let rings = [
+            (&mut self.ordinary, self.capacity),
+            (&mut self.panicked, self.capacity / 4),
+        ];
+        for (exits, capacity) in rings {
+            while exits.len() > capacity {
+                exits.pop_front();
+                self.evicted += 1;
+            }
         }
     }
 

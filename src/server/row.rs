@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::panic::Location;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
 use super::text::{write_number, write_seconds, write_string};
+use super::time::write_utc;
 use crate::registry::{Exit, Row};
 use crate::task::TaskId;
 
 /// A row. It borrows, and is written by hand: a derived `Serialize` takes five times as long, most of it to escape
-/// the same 24 keys again, and a dump has a million rows.
+/// the same 26 keys again, and a dump has a million rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowView<'a> {
     id: u64,
@@ -33,6 +34,8 @@ pub(super) struct RowView<'a> {
     future_bytes: u64,
     attributes: Attributes<'a>,
     verdict: Option<&'static str>,
+    nature: &'static str,
+    sampled_at: SystemTime,
 }
 
 impl<'a> From<&'a Row> for RowView<'a> {
@@ -57,6 +60,8 @@ impl<'a> From<&'a Row> for RowView<'a> {
             future_bytes: row.future_bytes,
             attributes: Attributes(&row.attributes),
             verdict: row.orphaned.then_some("orphaned"),
+            nature: row.nature.name(),
+            sampled_at: row.sampled_at,
         }
     }
 }
@@ -84,6 +89,8 @@ impl<'a> From<&'a Exit> for RowView<'a> {
             future_bytes: exit.future_bytes,
             attributes: Attributes(&exit.attributes),
             verdict: None,
+            nature: exit.nature.name(),
+            sampled_at: exit.ended_at,
         }
     }
 }
@@ -136,6 +143,10 @@ impl RowView<'_> {
         }
         to.extend_from_slice(b"},\"labels\":null,\"verdict\":");
         write_option(to, self.verdict, write_string);
+        to.extend_from_slice(b",\"nature\":");
+        write_string(to, self.nature);
+        to.extend_from_slice(b",\"sampled_at\":");
+        write_utc(to, self.sampled_at);
         to.push(b'}');
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn write_seconds(to: &mut Vec<u8>, time: Duration) {
 }
 
 /// At least `least` digits of a number that has at most `MOST`.
-fn write_digits<const MOST: usize>(to: &mut Vec<u8>, number: u64, least: usize) {
+pub(super) fn write_digits<const MOST: usize>(to: &mut Vec<u8>, number: u64, least: usize) {
     let mut digits = [b'0'; MOST];
     let (mut rest, mut count) = (number, 0);
     for digit in digits.iter_mut().rev() {

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
+use super::text::write_digits;
+
 /// A moment, such as `2026-11-24T07:23:03.000001Z`. Times before 1970 are shown as its first moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Utc(pub(super) SystemTime);
@@ -27,6 +29,27 @@ impl Serialize for Utc {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// Writes what [`Utc`] shows, as a string of JSON: a dump has a million of them.
+pub(super) fn write_utc(to: &mut Vec<u8>, time: SystemTime) {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    let parts = [
+        (b'"', year, 4),
+        (b'-', month, 2),
+        (b'-', day, 2),
+        (b'T', second / 3_600, 2),
+        (b':', second / 60 % 60, 2),
+        (b':', second % 60, 2),
+        (b'.', since.subsec_micros().into(), 6),
+    ];
+    for (before, number, digits) in parts {
+        to.push(before);
+        write_digits::<20>(to, number, digits);
+    }
+    to.extend_from_slice(b"Z\"");
 }
 
 /// Seconds, as a fraction.
@@ -61,6 +84,9 @@ mod tests {
         ] {
             let time = SystemTime::UNIX_EPOCH + Duration::from_micros(micros);
             assert_eq!(Utc(time).to_string(), text);
+            let mut written = Vec::new();
+            write_utc(&mut written, time);
+            assert_eq!(written, format!("\"{text}\"").into_bytes());
         }
         let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(Utc(before).to_string(), "1970-01-01T00:00:00.000000Z");

@@ -13,7 +13,7 @@ use crate::event::Ring;
 
 /// Exits that a thread keeps until they are drained.
 pub(crate) const RING: usize = 256;
-/// The same for all threads that are gone.
+/// Those of tasks that panicked, and of threads that are gone.
 const APART: usize = 1_024;
 
 /// The facts of one task that has ended. Times are in ticks.
@@ -70,7 +70,7 @@ pub(crate) fn count_dropped(exits: u64) {
     DROPPED.fetch_add(exits, Relaxed);
 }
 
-/// Keeps the exit of a task that ended on a thread being torn down.
+/// Keeps the exit of a task that panicked, or ended on a thread being torn down.
 pub(crate) fn keep_apart(exit: Exit) {
     let mut apart = apart();
     if apart.len() < APART {

@@ -513,7 +513,13 @@ fn tell(record: &Record, outcome: Outcome, ended: u64, payload: Option<&(dyn Any
             panic,
         })
     });
-    local::keep_exit(record.exit(outcome, ended, detail));
+    let exit = record.exit(outcome, ended, detail);
+    if outcome == Outcome::Panicked {
+        // Not where a thousand ordinary ones may have taken the room.
+        exit::keep_apart(exit);
+    } else {
+        local::keep_exit(exit);
+    }
 }
 
 struct Polled(u64);
