@@ -1,10 +1,6 @@
 //! Integration tests, linked as one binary.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a panic is how a test fails, and tasks of others are what some look at"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[cfg(feature = "server")]
 mod agent;
