@@ -606,12 +606,13 @@ impl Record {
         if self.pins.load(Relaxed) > MOST_PINS {
             return None; // thousands of readers at once: this one does without
         }
-        self.pins.fetch_add(1, AcqRel); // see `take_extra`
+        self.pins.fetch_add(1, Acquire); // see `take_extra`
         let pinned = Pinned(self);
         let extra = self.extra.load(Acquire);
         // SAFETY: whoever takes it out after this load sees the pin, and does not free it (invariant 7).
         let result = unsafe { extra.cast_const().as_ref() }
-            .filter(|_| self.id.load(Acquire) == id)
+            // Relaxed: whoever sees the next task's `Extra` sees its id, which was stored before it.
+            .filter(|_| self.id.load(Relaxed) == id)
             .map(read);
         drop(pinned);
         result
