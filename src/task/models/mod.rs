@@ -30,8 +30,9 @@
 //! | `pin`: `id` not read | `extra::a_reader_never_takes_the_next_tasks_for_it` |
 //! | `look`: no fence at its end | `reuse::forgets_then_registers` |
 //!
-//! The loads of `look` and the `Extra` that a holder reads or sets were not weakened here, one by one; the models of
-//! the prototype fail for each of those loads but the last two.
+//! No model fails for `Relaxed` at the load of the phase in `look` (its fence orders that as well) and at that of
+//! the pointer in `extra` (the bit in `wakes` does). Not tried one by one: the other loads of `look`, and the store
+//! in `set_extra`.
 
 #![expect(unsafe_code, reason = "the toy runtime's waker is a raw one")]
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
