@@ -81,6 +81,26 @@ fn a_reader_holds_it_while_the_record_is_released() {
 }
 
 #[test]
+fn a_reader_finds_it_whole() {
+    check(|| {
+        let world = World::<Locked>::new();
+        let probe = Arc::new(Probe(UnsafeCell::new(0)));
+        world.begin(1);
+        let (other, probed) = (Arc::clone(&world), Arc::clone(&probe));
+        let reader = loom::thread::spawn(move || pin(&other, 1, &probed));
+        // Stands for the facts that are written before it is set.
+        probe.0.with_mut(|_| ());
+        world.record.set_extra(extra(&probe, "one"));
+        let name = reader.join().unwrap();
+        assert!(name.is_none_or(|name| &*name == "one"));
+        world.end();
+        extra::sweep_unlinked();
+        assert_eq!(probe.freed(), 1);
+        world.assert_quiet(1);
+    });
+}
+
+#[test]
 fn a_reader_never_takes_the_next_tasks_for_it() {
     check_bounded(2, || {
         let world = World::<Locked>::new();

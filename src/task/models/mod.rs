@@ -27,12 +27,12 @@
 //! | `look`: `polls` not read again | `verdict::a_leaf_exchanges_its_waker_while_polled` |
 //! | `look`: `id` not read again | `reuse::forgets_then_registers` |
 //! | `pin`: not given back with `Release`; `is_pinned` `Relaxed` | `extra::a_reader_holds_it_while_the_record_is_released` |
+//! | `set_extra`: `Relaxed` | `extra::a_reader_finds_it_whole` |
 //! | `pin`: `id` not read | `extra::a_reader_never_takes_the_next_tasks_for_it` |
 //! | `look`: no fence at its end | `reuse::forgets_then_registers` |
 //!
 //! No model fails for `Relaxed` at the load of the phase in `look` (its fence orders that as well) and at that of
-//! the pointer in `extra` (the bit in `wakes` does). Not tried one by one: the other loads of `look`, and the store
-//! in `set_extra`.
+//! the pointer in `extra` (the bit in `wakes` does). Not tried one by one: the other loads of `look`.
 
 #![expect(unsafe_code, reason = "the toy runtime's waker is a raw one")]
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
