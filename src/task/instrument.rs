@@ -14,11 +14,11 @@ use std::pin::Pin;
 use std::ptr::{NonNull, null};
 use std::task::{Context, Poll};
 
-use super::exit::{self, Detail};
+use super::classify::{AnyOutput, ByResult, Classify};
 use super::extra::{Extra, Facts};
 use super::kind::{AsKind, KindId};
 use super::record::{Kept, MOVED, Record, STAMPED, flag};
-use super::{Outcome, TaskId, local, panic, runtime, waker};
+use super::{Outcome, TaskId, lifecycle, local, panic, runtime, waker};
 use crate::clock;
 use crate::config;
 
@@ -206,32 +206,8 @@ fn begin(kind: KindId, flags: u16, size: usize, site: &'static Location<'static>
     if standing == config::OFF {
         return Handle::IGNORED;
     }
-    let record = begin_record(kind, flags | standing, size, site);
+    let record = lifecycle::begin_record(kind, flags | standing, size, site);
     record.map_or_else(|| Handle::counted(kind), |record| Handle(record.as_ptr()))
-}
-
-/// Counts a task as spawned, and gives it a record if there is one to be had.
-#[inline]
-pub(crate) fn begin_record(
-    kind: KindId,
-    flags: u16,
-    size: usize,
-    site: &'static Location<'static>,
-) -> Option<NonNull<Record>> {
-    let (taken, id) = local::spawn(kind.index());
-    let taken = taken?;
-    // SAFETY: a record, and ours now.
-    let record = unsafe { taken.as_ref() };
-    record.begin(&super::record::Birth {
-        id,
-        kind: kind.index(),
-        flags,
-        size: u32::try_from(size).unwrap_or(u32::MAX),
-        parent: local::current_id(),
-        now: clock::ticks(),
-        site,
-    });
-    Some(taken)
 }
 
 impl<F: Future, C: Classify<F::Output>> Future for Tracked<F, C> {
@@ -291,7 +267,7 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
             Err(payload) => self.panicked(record, outer, start, payload),
         };
         let end = clock.now();
-        local::count(record.kind(), Polled(end.wrapping_sub(start)));
+        lifecycle::count_poll(record, end.wrapping_sub(start));
         match polled {
             Poll::Pending => {
                 record.leave(start, end);
@@ -300,8 +276,8 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
             }
             Poll::Ready(output) => {
                 record.leave_for_good(start, end);
-                finish(record, C::outcome(&output), end, None);
-                let_go(record, outer);
+                lifecycle::finish(record, C::outcome(&output), end, None);
+                lifecycle::let_go(record, outer);
                 Poll::Ready(output)
             }
         }
@@ -316,11 +292,11 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
         payload: Box<dyn Any + Send>,
     ) -> ! {
         let end = clock::ticks();
-        local::count(record.kind(), Polled(end.wrapping_sub(start)));
+        lifecycle::count_poll(record, end.wrapping_sub(start));
         record.leave_for_good(start, end);
         self.drop_after_panic();
-        finish(record, Outcome::Panicked, clock::ticks(), Some(&*payload));
-        let_go(record, outer);
+        lifecycle::finish(record, Outcome::Panicked, clock::ticks(), Some(&*payload));
+        lifecycle::let_go(record, outer);
         resume_unwind(payload)
     }
 
@@ -356,12 +332,12 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => {
-                count_finished(kind, C::outcome(&output));
+                lifecycle::count_finished(kind, C::outcome(&output));
                 Poll::Ready(output)
             }
             Err(payload) => {
                 self.drop_after_panic();
-                count_finished(kind, Outcome::Panicked);
+                lifecycle::count_finished(kind, Outcome::Panicked);
                 resume_unwind(payload)
             }
         }
@@ -377,7 +353,7 @@ impl<F, C> Drop for Tracked<F, C> {
             // SAFETY: once, and `task` says so.
             Task::Ignored => unsafe { self.drop_future() },
             Task::Counted(kind) => {
-                let _count = OnDrop(|| count_finished(kind, Outcome::Cancelled));
+                let _count = OnDrop(|| lifecycle::count_finished(kind, Outcome::Cancelled));
                 // SAFETY: once, and `task` says so.
                 unsafe { self.drop_future() };
             }
@@ -385,8 +361,8 @@ impl<F, C> Drop for Tracked<F, C> {
                 let outer = local::set_current(record);
                 // Also where a destructor of the host panics.
                 let _end = OnDrop(|| {
-                    finish(record, Outcome::Cancelled, clock::ticks(), None);
-                    let_go(record, outer);
+                    lifecycle::finish(record, Outcome::Cancelled, clock::ticks(), None);
+                    lifecycle::let_go(record, outer);
                 });
                 // SAFETY: once, and `task` says so.
                 unsafe { self.drop_future() };
@@ -463,130 +439,13 @@ fn first_poll(record: &Record, outer: *const Record, start: u64) {
     }
     // The wake by which it was spawned is a sample for one task in 64.
     if record.id().is_multiple_of(64) {
-        count_delayed(record, start);
+        lifecycle::count_delayed(record, start);
     }
 }
 
 fn count_stamped(record: &Record, start: u64) {
     record.unstamp();
     if let Some(woken) = local::take_stamp(record) {
-        local::count(record.kind(), Delayed(start.saturating_sub(woken)));
+        lifecycle::count_delay(record, start.saturating_sub(woken));
     }
-}
-
-/// Tells of a task that has ended, and counts it: in this order, so that who sees the count finds the exit. Its
-/// destructors have run.
-#[inline]
-pub(crate) fn finish(record: &Record, outcome: Outcome, end: u64, payload: Option<&(dyn Any + Send)>) {
-    if exit::wanted() {
-        tell(record, outcome, end, payload);
-    }
-    local::count(record.kind(), Finish(outcome, end.saturating_sub(record.born())));
-    record.end();
-}
-
-/// Counts a task without a record as ended. How long it lived is not known.
-pub(crate) fn count_finished(kind: KindId, outcome: Outcome) {
-    local::count(kind.index(), FinishUnknown(outcome));
-}
-
-/// Counts how long a task waited for its first run.
-pub(crate) fn count_delayed(record: &Record, start: u64) {
-    local::count(record.kind(), Delayed(start.saturating_sub(record.born())));
-}
-
-/// Lets go of a record whose task has ended. `outer` is the current task again before foreign code runs: the
-/// runtime's waker is dropped here, and the record may be another task's by then.
-#[inline]
-pub(crate) fn let_go(record: &'static Record, outer: *const Record) {
-    local::set_current(outer);
-    waker::release(NonNull::from(record));
-}
-
-#[cold]
-fn tell(record: &Record, outcome: Outcome, ended: u64, payload: Option<&(dyn Any + Send)>) {
-    let facts = record.extra().map(|extra| extra.facts.clone());
-    let panic = payload.map(panic::told);
-    let detail = (facts.is_some() || panic.is_some()).then(|| {
-        Box::new(Detail {
-            facts: facts.unwrap_or_default(),
-            panic,
-        })
-    });
-    let exit = record.exit(outcome, ended, detail);
-    if outcome == Outcome::Panicked {
-        // Not where a thousand ordinary ones may have taken the room.
-        exit::keep_apart(exit);
-    } else {
-        local::keep_exit(exit);
-    }
-}
-
-struct Polled(u64);
-impl local::Count for Polled {
-    #[inline(always)]
-    fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
-        cells.poll::<A>(self.0);
-    }
-}
-
-struct Delayed(u64);
-impl local::Count for Delayed {
-    fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
-        cells.delay::<A>(self.0);
-    }
-}
-
-struct Finish(Outcome, u64);
-impl local::Count for Finish {
-    #[inline(always)]
-    fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
-        cells.finish::<A>(self.0, self.1);
-    }
-}
-
-struct FinishUnknown(Outcome);
-impl local::Count for FinishUnknown {
-    fn count<A: super::cells::Add>(self, cells: &super::cells::Cells) {
-        cells.finish_unknown::<A>(self.0);
-    }
-}
-
-/// How the outcome of a task that has returned is told from what it returned.
-pub trait Classify<T>: sealed::Sealed {
-    #[doc(hidden)]
-    fn outcome(output: &T) -> Outcome;
-}
-
-/// Every task that returns has completed.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct AnyOutput;
-
-impl<T> Classify<T> for AnyOutput {
-    fn outcome(_: &T) -> Outcome {
-        Outcome::Completed
-    }
-}
-
-/// A task that returns an `Err` has failed.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct ByResult;
-
-impl<T, E> Classify<Result<T, E>> for ByResult {
-    fn outcome(output: &Result<T, E>) -> Outcome {
-        if output.is_ok() {
-            Outcome::Completed
-        } else {
-            Outcome::Failed
-        }
-    }
-}
-
-mod sealed {
-    #[expect(unnameable_types, reason = "nobody else is to implement it")]
-    pub trait Sealed {}
-    impl Sealed for super::AnyOutput {}
-    impl Sealed for super::ByResult {}
 }

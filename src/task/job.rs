@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::kind::KindId;
 use super::record::{Record, flag};
-use super::{Outcome, instrument, local};
+use super::{Outcome, lifecycle, local};
 use crate::clock;
 use crate::config;
 
@@ -30,7 +30,7 @@ impl<F> Job<F> {
             Registered::Nowhere
         } else {
             let flags = flags | flag::PASS;
-            match instrument::begin_record(kind, flags, size_of::<F>(), site) {
+            match lifecycle::begin_record(kind, flags, size_of::<F>(), site) {
                 Some(record) => Registered::Record(hold(record)),
                 None => Registered::Kind(kind),
             }
@@ -70,7 +70,7 @@ impl<F> Job<F> {
                 } else {
                     Outcome::Panicked
                 };
-                instrument::count_finished(kind, outcome);
+                lifecycle::count_finished(kind, outcome);
                 return result.unwrap_or_else(|payload| resume_unwind(payload));
             }
             Registered::Nowhere => return code(),
@@ -81,7 +81,7 @@ impl<F> Job<F> {
         if blocking {
             QUEUED.fetch_sub(1, Relaxed);
             RUNNING.fetch_add(1, Relaxed);
-            instrument::count_delayed(record, start);
+            lifecycle::count_delayed(record, start);
         }
         record.run(start);
         let result = catch_unwind(AssertUnwindSafe(code));
@@ -92,13 +92,13 @@ impl<F> Job<F> {
         }
         match result {
             Ok(result) => {
-                instrument::finish(record, Outcome::Completed, end, None);
-                instrument::let_go(record, outer);
+                lifecycle::finish(record, Outcome::Completed, end, None);
+                lifecycle::let_go(record, outer);
                 result
             }
             Err(payload) => {
-                instrument::finish(record, Outcome::Panicked, end, Some(&*payload));
-                instrument::let_go(record, outer);
+                lifecycle::finish(record, Outcome::Panicked, end, Some(&*payload));
+                lifecycle::let_go(record, outer);
                 resume_unwind(payload)
             }
         }
@@ -118,7 +118,7 @@ impl<F> Drop for Job<F> {
             Registered::Nowhere => {}
             Registered::Kind(kind) => {
                 self.code = None;
-                instrument::count_finished(kind, Outcome::Cancelled);
+                lifecycle::count_finished(kind, Outcome::Cancelled);
             }
             Registered::Record(record) => {
                 let outer = local::set_current(record);
@@ -145,8 +145,8 @@ impl Drop for Ended {
         if self.blocking {
             QUEUED.fetch_sub(1, Relaxed);
         }
-        instrument::finish(self.record, Outcome::Cancelled, clock::ticks(), None);
-        instrument::let_go(self.record, self.outer);
+        lifecycle::finish(self.record, Outcome::Cancelled, clock::ticks(), None);
+        lifecycle::let_go(self.record, self.outer);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The write side: what a task is, and how it comes to be known.
 //!
-//! [`instrument`] wraps a future; [`mod@spawn`] has the ways in; [`record`] holds one task's facts and is its
+//! [`instrument`] wraps a future; [`lifecycle`] begins and ends a task; [`mod@spawn`] has the ways in; [`record`] holds one task's facts and is its
 //! waker; [`slab`] is where records live; [`kind`] and [`cells`] count by kind; [`local`] is what a thread
 //! keeps of all that; [`exit`] tells of tasks that have ended.
 
@@ -8,11 +8,13 @@ use std::fmt;
 use std::num::NonZeroU64;
 
 pub(crate) mod cells;
+mod classify;
 pub(crate) mod exit;
 pub(crate) mod extra;
 mod instrument;
 pub(crate) mod job;
 pub(crate) mod kind;
+mod lifecycle;
 pub(crate) mod local;
 pub(crate) mod panic;
 pub(crate) mod record;
@@ -37,9 +39,10 @@ mod models;
 mod tests;
 
 pub use cells::Histogram;
+pub use classify::{AnyOutput, ByResult, Classify};
 #[cfg(feature = "server")]
 pub use executor::Executor;
-pub use instrument::{AnyOutput, ByResult, Classify, Track, Tracked};
+pub use instrument::{Track, Tracked};
 pub use join_set::JoinSet;
 pub use kind::{AsKind, Kind, KindId, MAX_KIND_BYTES, MAX_KINDS};
 pub use spawn::{Builder, spawn, spawn_blocking, spawn_local, spawn_on};

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::classify::{AnyOutput, ByResult, Classify};
 use super::extra::{Extra, Facts};
-use super::instrument::{AnyOutput, ByResult, Classify, Tracked};
+use super::instrument::Tracked;
 use super::job::Job;
 use super::kind::{AsKind, KindId};
 use super::record::flag;

@@ -34,19 +34,26 @@
     reason = "a kept waker is two words, and what a record points to outlives it"
 )]
 
-use super::Outcome;
-use super::exit::{Detail, Exit};
+mod kept;
+mod look;
+mod wake;
+
 use super::extra::{Extra, Facts};
 use super::sync::{
     AtomicPtr, AtomicU8, AtomicU16, AtomicU64, FactPtr, FactU8, FactU16, FactU32, FactU64, Ordering,
     UnsafeCell, fence,
 };
 use std::panic::Location;
-use std::ptr::{NonNull, null, null_mut};
+#[cfg(all(test, task_loom))]
+use std::ptr::null_mut;
 use std::sync::Arc;
-use std::task::{RawWakerVTable, Waker};
+use std::task::Waker;
 
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+pub(crate) use kept::Kept;
+pub(crate) use look::Look;
+pub(crate) use wake::Remains;
 
 /// The runtime's waker has changed; see [`Record::moved`].
 pub(crate) const MOVED: u64 = 1;
@@ -116,63 +123,6 @@ pub(crate) struct Record {
     flags: FactU16,
 }
 
-/// A waker's two words, or none.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) struct Kept {
-    data: *const (),
-    vtable: *const RawWakerVTable,
-}
-
-impl Kept {
-    const NONE: Self = Self {
-        data: null(),
-        vtable: null(),
-    };
-
-    #[inline]
-    pub(crate) fn words(waker: &Waker) -> Self {
-        Self {
-            data: waker.data(),
-            vtable: waker.vtable(),
-        }
-    }
-
-    /// Takes the waker apart; nothing is dropped until [`into_waker`](Self::into_waker) puts it together.
-    pub(crate) fn from_waker(waker: Waker) -> Self {
-        Self::words(&std::mem::ManuallyDrop::new(waker))
-    }
-
-    #[inline]
-    pub(crate) fn is_none(self) -> bool {
-        self.vtable.is_null()
-    }
-
-    /// The waker.
-    ///
-    /// # Safety
-    ///
-    /// As for [`into_waker`](Self::into_waker), and there is one.
-    #[inline(always)]
-    pub(crate) unsafe fn assume_waker(self) -> Waker {
-        // SAFETY: the vtable pointer came from a `&'static RawWakerVTable`.
-        let vtable = unsafe { &*self.vtable };
-        // SAFETY: the two words belong to one waker; who puts it together is the caller's promise.
-        unsafe { Waker::new(self.data, vtable) }
-    }
-
-    /// The waker, if there is one.
-    ///
-    /// # Safety
-    ///
-    /// The words came from a waker that was taken apart, and this is either the only time that it is put
-    /// together, or the result is not dropped and the original outlives it.
-    #[inline]
-    pub(crate) unsafe fn into_waker(self) -> Option<Waker> {
-        // SAFETY: the caller's promise, and there is one.
-        (!self.is_none()).then(|| unsafe { self.assume_waker() })
-    }
-}
-
 // SAFETY: every field but `kept` is an atomic; `kept` is a waker, which is Send and Sync, and accesses to
 // it are ordered by invariant 3.
 unsafe impl Sync for Record {}
@@ -189,14 +139,6 @@ pub(crate) struct Birth {
     pub(crate) parent: u64,
     pub(crate) now: u64,
     pub(crate) site: &'static Location<'static>,
-}
-
-/// An `Extra` that is out of its record, to be dropped by whoever took it out.
-#[must_use]
-pub(crate) struct Remains {
-    pub(crate) extra: NonNull<Extra>,
-    /// A reader may hold it.
-    pub(crate) pinned: bool,
 }
 
 // ===== what the holder of the future does =====
@@ -237,6 +179,11 @@ impl Record {
         self.seen.store(wakes, Release);
         self.last.store(now, Relaxed);
         wakes
+    }
+
+    /// Takes note of a stamp. Holder of the future only, at the start of a poll.
+    pub(crate) fn unstamp(&self) {
+        self.wakes.fetch_and(!STAMPED, Relaxed);
     }
 
     /// Ends a poll after which the task waits.
@@ -344,117 +291,9 @@ impl Record {
     }
 }
 
-// ===== what a waker does =====
+// ===== what is known of it to a holder =====
 
 impl Record {
-    /// Counts one more holder.
-    #[inline]
-    pub(crate) fn clone_waker(&self) {
-        // Relaxed: whoever clones holds one, as for an `Arc`.
-        let before = self.holders.fetch_add((1 << 32) | 1, Relaxed);
-        if low(before) >= STUCK {
-            self.stick();
-        }
-    }
-
-    /// Counts a wake by `by` (the task being polled on this thread, or 0); says whether the runtime's waker has changed:
-    /// then the one in the `Extra` is to be woken, else the kept one.
-    #[inline(always)]
-    pub(crate) fn wake(&self, by: u64) -> bool {
-        // Before it is forwarded and before the waker is given back: a reader that finds no waker must
-        // find the wake. AcqRel for `moved`.
-        let before = self.wakes.fetch_add(WAKE, AcqRel);
-        self.by.store(by, Relaxed);
-        before & MOVED != 0
-    }
-
-    /// Whether the wake that is about to be counted is one of a sample, one in 64, whose time is to be known.
-    #[inline(always)]
-    pub(crate) fn is_sampled(&self) -> bool {
-        self.wakes.load(Relaxed) & (63 * WAKE) == 63 * WAKE
-    }
-
-    /// Says that the time of the wake that is about to be counted was remembered. Before it is counted: a poll that
-    /// answers it must not leave the stamp to a later one.
-    pub(crate) fn stamp(&self) {
-        self.wakes.fetch_or(STAMPED, Relaxed);
-    }
-
-    /// Takes note of a stamp. Holder of the future only, at the start of a poll.
-    pub(crate) fn unstamp(&self) {
-        self.wakes.fetch_and(!STAMPED, Relaxed);
-    }
-
-    /// Counts a wake by the task itself, during its own poll.
-    #[inline]
-    pub(crate) fn count_self_wake(&self) {
-        // The poller's own thread: invariant 6.
-        self.self_wakes
-            .store(self.self_wakes.load(Relaxed).wrapping_add(1), Relaxed);
-    }
-
-    /// Lets go; says whether that was the last holder. Then the record is nobody's, and the caller empties it and gives
-    /// it back.
-    #[inline(always)]
-    #[must_use]
-    pub(crate) fn release(&self) -> bool {
-        let before = self.holders.fetch_sub(1, Release);
-        if low(before) == 1 {
-            // All that other holders did with the record happened before it is emptied.
-            fence(Acquire);
-            return true;
-        }
-        if low(before) > STUCK {
-            self.stick();
-        }
-        false
-    }
-
-    /// Takes out what the record keeps, so that it can be another task's. For whoever let go last.
-    #[inline(always)]
-    pub(crate) fn empty(&self) -> (Kept, Option<Remains>) {
-        // SAFETY: no holder is left, so nobody else looks at the kept waker (invariants 2, 3).
-        let kept = self
-            .kept
-            .with_mut(|kept| unsafe { std::mem::replace(&mut *kept, Kept::NONE) });
-        self.id.store(0, Relaxed);
-        let remains = if self.extra.load(Relaxed).is_null() {
-            None
-        } else {
-            self.take_extra()
-        };
-        (kept, remains)
-    }
-
-    #[cold]
-    fn take_extra(&self) -> Option<Remains> {
-        let extra = NonNull::new(self.extra.swap(null_mut(), Relaxed))?;
-        // Read-modify-writes of one word on both sides, here and in `pin`, have an order: either the reader
-        // is found here, or it sees what was done before this, and so no pointer. (A load would need `SeqCst`
-        // all over, which loom does not know.)
-        let pinned = self.pins.fetch_add(0, AcqRel) != 0;
-        Some(Remains { extra, pinned })
-    }
-
-    #[cold]
-    fn stick(&self) {
-        // Every step across the mark comes here, so that the count stays near it.
-        self.holders
-            .store(u64::from(STUCK) + (u64::from(STUCK) >> 1), Relaxed);
-    }
-
-    /// How many holders there are.
-    #[cfg(test)]
-    pub(crate) fn holders(&self) -> u32 {
-        low(self.holders.load(Acquire))
-    }
-
-    /// As if that many clones had been forgotten.
-    #[cfg(test)]
-    pub(crate) fn forget_clones(&self, clones: u32) {
-        self.holders.fetch_add(u64::from(clones), Relaxed);
-    }
-
     /// The task's id. Holders only: anybody else may read the next task's.
     #[inline]
     pub(crate) fn id(&self) -> u64 {
@@ -480,147 +319,9 @@ impl Record {
         self.runtime.load(Relaxed) != 0
     }
 
-    /// What is told of the task once it has ended.
-    pub(crate) fn exit(&self, outcome: Outcome, ended: u64, detail: Option<Box<Detail>>) -> Exit {
-        let site = self.site.load(Relaxed);
-        Exit {
-            id: self.id(),
-            parent: self.parent.load(Relaxed),
-            born: self.born(),
-            ended,
-            busy: self.busy.load(Relaxed),
-            polls: self.polls(),
-            wakes: self.wakes.load(Relaxed) / WAKE,
-            // SAFETY: only ever a `&'static Location` or null.
-            site: unsafe { site.cast_const().as_ref() },
-            detail,
-            self_wakes: self.self_wakes.load(Relaxed),
-            size: self.size.load(Relaxed),
-            kind: self.kind(),
-            flags: self.flags(),
-            outcome,
-            runtime: self.runtime.load(Relaxed),
-        }
-    }
-
     #[inline]
     pub(crate) fn flags(&self) -> u16 {
         self.flags.load(Relaxed)
-    }
-}
-
-// ===== what a reader does =====
-
-/// One look at a record that belongs to a task.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
-    pub(crate) id: u64,
-    pub(crate) kind: u16,
-    pub(crate) flags: u16,
-    pub(crate) runtime: u8,
-    pub(crate) phase: u8,
-    /// A waiting task with a wake that no poll has answered yet.
-    pub(crate) scheduled: bool,
-    /// It waits, was polled, nothing woke it since, and no waker of it is left.
-    pub(crate) forsaken: bool,
-    pub(crate) wakers: u32,
-    pub(crate) clones: u32,
-    /// The spawn counts as one.
-    pub(crate) wakes: u64,
-    pub(crate) polls: u64,
-    pub(crate) by: u64,
-    pub(crate) self_wakes: u32,
-    pub(crate) busy: u64,
-    pub(crate) last: u64,
-    pub(crate) born: u64,
-    pub(crate) parent: u64,
-    pub(crate) size: u32,
-    pub(crate) site: Option<&'static Location<'static>>,
-}
-
-impl Record {
-    /// Reads one task's facts; `None` where the record is free or changed its task meanwhile.
-    ///
-    /// The *order* of the loads is the proof of `forsaken`. Who wakes counts the wake before it gives its
-    /// waker back, so who sees no waker sees the wake; who sees that a poll has answered the wake sees that
-    /// the task runs; a poll that ended meanwhile shows in `polls`; and `id` tells another task's facts.
-    ///
-    /// In line, so that the sweep does not put together what it does not read.
-    #[inline]
-    pub(crate) fn look(&self) -> Option<Look> {
-        let id = self.id.load(Acquire);
-        if id == 0 {
-            return None;
-        }
-        let polls = self.polls.load(Acquire);
-        let holders = self.holders.load(Acquire);
-        let wakes = self.wakes.load(Acquire);
-        let seen = self.seen.load(Acquire);
-        let phase = self.phase.load(Acquire);
-        let site = self.site.load(Relaxed);
-        let look = Look {
-            id,
-            kind: self.kind.load(Relaxed),
-            flags: self.flags.load(Relaxed),
-            runtime: self.runtime.load(Relaxed),
-            phase,
-            scheduled: phase == WAITING && wakes / WAKE != seen / WAKE,
-            forsaken: phase == WAITING && polls > 0 && low(holders) == 1 && wakes / WAKE == seen / WAKE,
-            wakers: low(holders).saturating_sub(1),
-            clones: high(holders),
-            wakes: wakes / WAKE,
-            polls,
-            by: self.by.load(Relaxed),
-            self_wakes: self.self_wakes.load(Relaxed),
-            busy: self.busy.load(Relaxed),
-            last: self.last.load(Relaxed),
-            born: self.born.load(Relaxed),
-            parent: self.parent.load(Relaxed),
-            size: self.size.load(Relaxed),
-            // SAFETY: only ever a `&'static Location` or null (invariant 1).
-            site: unsafe { site.cast_const().as_ref() },
-        };
-        // The loads above are not moved behind those below.
-        fence(Acquire);
-        // A poll that ended meanwhile spoils only the verdict; another task spoils all.
-        let polled = self.polls.load(Relaxed) != polls;
-        let same = self.id.load(Relaxed) == id;
-        let look = Look {
-            forsaken: look.forsaken && !polled,
-            ..look
-        };
-        (same && matches!(phase, WAITING | RUNNING)).then_some(look)
-    }
-
-    /// Lets `read` see the `Extra` of the task `id`, if this still is its record and it has one.
-    pub(crate) fn pin<R>(&self, id: u64, read: impl FnOnce(&Extra) -> R) -> Option<R> {
-        struct Pinned<'a>(&'a Record);
-        impl Drop for Pinned<'_> {
-            fn drop(&mut self) {
-                self.0.pins.fetch_sub(1, Release);
-            }
-        }
-        if self.extra.load(Relaxed).is_null() {
-            return None;
-        }
-        if self.pins.load(Relaxed) > MOST_PINS {
-            return None; // thousands of readers at once: this one does without
-        }
-        self.pins.fetch_add(1, Acquire); // see `take_extra`
-        let pinned = Pinned(self);
-        let extra = self.extra.load(Acquire);
-        // SAFETY: whoever takes it out after this load sees the pin, and does not free it (invariant 7).
-        let result = unsafe { extra.cast_const().as_ref() }
-            // Relaxed: whoever sees the next task's `Extra` sees its id, which was stored before it.
-            .filter(|_| self.id.load(Relaxed) == id)
-            .map(read);
-        drop(pinned);
-        result
-    }
-
-    /// Whether a reader may hold an `Extra` of this record.
-    pub(crate) fn is_pinned(&self) -> bool {
-        self.pins.load(Acquire) != 0
     }
 }
 
@@ -651,10 +352,6 @@ impl Record {
         }
     }
 }
-
-/// From here on the count of holders is stuck.
-const STUCK: u32 = 1 << 31;
-const MOST_PINS: u16 = u16::MAX / 2;
 
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
