@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::group::States;
 use super::query::Query;
 use super::refusal::Refusal;
+#[cfg(tokio_unstable)]
+use super::row::Place;
 use super::tasks::json;
 use super::time::{Utc, seconds};
 use crate::registry::{self, Finished, KindStates, KindSummary};
@@ -31,6 +33,14 @@ pub(super) async fn kinds(RawQuery(query): RawQuery) -> Result<Response, Refusal
         sampled_at: Utc(at),
         swept_at: sweep.as_ref().map(|sweep| Utc(sweep.at)),
         untracked_tasks: registry::untracked(),
+        #[cfg(tokio_unstable)]
+        untracked_sites: (registry::foreign().sites.into_iter())
+            .take(MOST_SITES)
+            .map(|site| Site {
+                spawned_at: Place(site.spawned_at),
+                live: site.live,
+            })
+            .collect(),
         blocking_jobs: Blocking {
             queued: blocking.queued,
             running: blocking.running,
@@ -46,8 +56,21 @@ struct Kinds {
     sampled_at: Utc,
     swept_at: Option<Utc>,
     untracked_tasks: Option<u64>,
+    /// Of the runtimes that have our hooks, the sites with most.
+    #[cfg(tokio_unstable)]
+    untracked_sites: Vec<Site>,
     blocking_jobs: Blocking,
     kinds: Vec<KindView>,
+}
+
+#[cfg(tokio_unstable)]
+const MOST_SITES: usize = 1_000;
+
+#[cfg(tokio_unstable)]
+#[derive(Debug, Serialize)]
+struct Site {
+    spawned_at: Place,
+    live: u64,
 }
 
 #[derive(Debug, Serialize)]

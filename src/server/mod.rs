@@ -7,7 +7,7 @@
 //! | `GET /livez`, `/readyz` | liveness, readiness (see [`Readiness`]); they need no token |
 //! | `GET /debug/tasks` | live tasks: see below |
 //! | `GET /debug/tasks/{id}` | one task, alive or among the last exits |
-//! | `GET /debug/kinds` | what is known of each kind |
+//! | `GET /debug/kinds` | what is known of each kind; with `tokio_unstable` also where untracked tasks were spawned |
 //! | `GET /debug/exits` | the last exits, newest first: `kind=`, `outcome=`, `limit=` |
 //! | `GET /debug/pprof/` | which profiles there are |
 //!

@@ -163,3 +163,17 @@ fn callbacks_of_the_host_are_called_too() {
     runtime.block_on(async { lifespan::spawn("hooks-host", async {}).await.unwrap() });
     assert_eq!(spawned.load(Relaxed), 4);
 }
+
+#[cfg(feature = "server")]
+#[test]
+fn the_endpoints_show_them() {
+    let runtime = hooked(Builder::new_current_thread());
+    let line = line!() + 1;
+    runtime.spawn(std::future::pending::<()>());
+    let asking = Builder::new_current_thread().enable_all().build().unwrap();
+    let kinds = asking.block_on(crate::client::get("/debug/kinds")).json();
+    let site = format!("{}:{line}:", file!());
+    let mut sites = kinds["untracked_sites"].as_array().unwrap().iter();
+    let shown = sites.find(|shown| shown["spawned_at"].as_str().unwrap().starts_with(&site));
+    assert_eq!(shown.unwrap()["live"], 1);
+}
