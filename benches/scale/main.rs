@@ -13,8 +13,8 @@
 //! Each configuration has a process of its own (`child.rs`): tasks that wait for one `Notify`, of four kinds, on a
 //! current-thread runtime; spawned raw, by `lifespan::spawn`, and with a name. Bytes a task are the difference to
 //! raw of what is resident once all of them wait, over their number. A raw task here takes 456 B with glibc, 272 of them
-//! its cell: the `Extra` of a named task finds room in the gaps that the cell's alignment leaves, and costs nothing
-//! that the system sees. With another allocator it does.
+//! its cell. The `Extra` of a named task showed as nothing there; we take it that it fits into the gaps that the cell's
+//! alignment leaves, and expect it to show with another allocator.
 //!
 //! In the second process (`readers.rs`): the median of 15 sweeps; `registry::rows` from first to last; and with the agent
 //! on its own thread, over HTTP on loopback by a client that keeps nothing: `/metrics` 100 times, its median against
