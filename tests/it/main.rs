@@ -26,6 +26,7 @@ mod hooks;
 mod layering;
 #[cfg(feature = "prometheus")]
 mod metrics;
+mod moved;
 mod orphans;
 mod processes;
 #[cfg(feature = "server")]
