@@ -85,12 +85,14 @@ mod event;
 mod export;
 mod readiness;
 pub mod registry;
+pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;
 mod task;
 
 pub use agent::Agent;
 pub use error::Error;
+pub use scope::{Reason, Scope};
 
 pub use task::{
     AnyOutput, AsKind, Builder, ByResult, Classify, Histogram, JoinSet, Kind, KindId, MAX_KIND_BYTES,

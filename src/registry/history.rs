@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::panic::Location;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::snapshot::Nature;
@@ -41,6 +41,8 @@ pub struct Exit {
     pub self_wakes: u64,
     /// The task that spawned it.
     pub parent: Option<TaskId>,
+    /// The path of the scope that it ran in, if it did in one.
+    pub scope: Option<Arc<str>>,
     /// The runtime that it ran in, where that is known.
     pub runtime: Option<&'static str>,
     /// Where it was spawned.
@@ -190,6 +192,7 @@ impl Exit {
             wakes: exit.wakes.saturating_sub(1),
             self_wakes: exit.self_wakes.into(),
             parent: TaskId::new(exit.parent),
+            scope: detail.scope,
             runtime: task::runtime::name(exit.runtime),
             spawned_at: exit.site,
             future_bytes: exit.size.into(),

@@ -1,11 +1,12 @@
 //! What is alive now: exact counts by kind, and a row for each task.
 
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::clock;
 use crate::task::cells::{Histogram, SLOW_POLL, Totals};
-use crate::task::extra::{self, Facts};
+use crate::task::extra::{self, Extra, Facts};
 use crate::task::kind::{self, KindId};
 use crate::task::record::{Look, RUNNING, Record, flag};
 use crate::task::{self, Outcome, State, TaskId, local, slab};
@@ -178,6 +179,8 @@ pub struct Row {
     pub woken_by: Option<TaskId>,
     /// The task that spawned it.
     pub parent: Option<TaskId>,
+    /// The path of the [scope](crate::scope) that it runs in, if it does in one.
+    pub scope: Option<Arc<str>>,
     /// The runtime that it runs in, where that is known: see the crate's documentation.
     pub runtime: Option<&'static str>,
     /// Where it was spawned.
@@ -193,6 +196,8 @@ pub struct Row {
     /// It waits, and no waker of it is alive, as a sweep has found as well: only whoever holds its handle can still
     /// end it, by aborting it.
     pub orphaned: bool,
+    /// Its scope was closed or cancelled, and the time that it had to stop has passed.
+    pub overstayed: bool,
 }
 
 /// The live tasks, one after the other. Ends; holds the rows of one slab at a time.
@@ -302,15 +307,33 @@ fn read(
     let look = record.look().filter(wanted)?;
     let id = TaskId::new(look.id)?;
     let now = clock::ticks();
-    let facts = record
-        .pin(look.id, |extra| extra.facts.clone())
-        .unwrap_or_default();
+    let said = record.pin(look.id, Said::of).unwrap_or_default();
     let orphaned = is_forsaken(&look) && slab::mark(slab, place) == mark(&look);
-    Some(Row::new(id, &look, (start.time_at(now), now), facts, orphaned))
+    Some(Row::new(id, &look, (start.time_at(now), now), said, orphaned))
+}
+
+/// What stands beside a record, for the few tasks that have more than one.
+#[derive(Default)]
+struct Said {
+    facts: Facts,
+    scope: Option<Arc<str>>,
+    overstayed: bool,
+}
+
+impl Said {
+    fn of(extra: &Extra) -> Self {
+        let scope = extra.scope();
+        Self {
+            facts: extra.facts.clone(),
+            scope: scope.map(|scope| scope.path()),
+            overstayed: scope.is_some_and(|scope| scope.overstays()),
+        }
+    }
 }
 
 impl Row {
-    fn new(id: TaskId, look: &Look, (time, now): (SystemTime, u64), facts: Facts, orphaned: bool) -> Self {
+    fn new(id: TaskId, look: &Look, (time, now): (SystemTime, u64), said: Said, orphaned: bool) -> Self {
+        let facts = said.facts;
         let runs = look.phase == RUNNING;
         let since = clock::between(look.last, now);
         let busy = Duration::from_nanos(clock::nanos(look.busy));
@@ -342,6 +365,7 @@ impl Row {
             waker_clones: known.then_some(look.clones.into()),
             woken_by: TaskId::new(look.by),
             parent: TaskId::new(look.parent),
+            scope: said.scope,
             runtime: task::runtime::name(look.runtime),
             spawned_at: look.site,
             future_bytes: look.size.into(),
@@ -349,6 +373,7 @@ impl Row {
             max_lifetime: facts.max_lifetime,
             long_lived: look.flags & flag::LONG_LIVED != 0,
             orphaned,
+            overstayed: said.overstayed,
         }
     }
 }

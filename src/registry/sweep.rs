@@ -9,7 +9,7 @@ use super::snapshot::{is_forsaken, mark};
 use crate::clock;
 use crate::task::extra;
 use crate::task::kind::KindId;
-use crate::task::record::{Look, RUNNING, flag};
+use crate::task::record::{Look, RUNNING, Record, flag};
 use crate::task::{State, slab};
 
 /// What one sweep has seen.
@@ -47,6 +47,8 @@ pub struct KindStates {
     states: [u64; State::ALL.len()],
     /// Tasks with the verdict *orphaned*.
     pub orphaned: u64,
+    /// Tasks with the verdict *overstayed*.
+    pub overstayed: u64,
     /// The age of the oldest.
     pub oldest: Duration,
 }
@@ -71,6 +73,8 @@ pub struct SiteStates {
     pub live: u64,
     /// How many of them have the verdict *orphaned*.
     pub orphaned: u64,
+    /// How many of them have the verdict *overstayed*.
+    pub overstayed: u64,
     /// The age of the oldest.
     pub oldest: Duration,
 }
@@ -100,7 +104,11 @@ pub fn sweep() -> Arc<Sweep> {
     for slab in 0..slab::slabs() {
         for (place, record) in slab::records(slab).iter().enumerate() {
             let Some(look) = record.look() else { continue };
-            counts.add(&look, verdict(slab, place, &look));
+            let verdicts = Verdicts {
+                orphaned: verdict(slab, place, &look),
+                overstayed: overstays(record, &look),
+            };
+            counts.add(&look, verdicts);
         }
     }
     let sweep = Arc::new(counts.finish(at, clock::between(start, clock::ticks())));
@@ -132,6 +140,19 @@ fn verdict(slab: usize, place: usize, look: &Look) -> bool {
     place.swap(mark(look), Relaxed) == mark(look)
 }
 
+/// Whether the task has outlived its scope. Only a task that is in one has its `Extra` looked at.
+fn overstays(record: &Record, look: &Look) -> bool {
+    look.flags & flag::SCOPED != 0
+        && record.pin(look.id, |extra| extra.scope().is_some_and(|scope| scope.overstays())) == Some(true)
+}
+
+/// What a sweep says of one task.
+#[derive(Clone, Copy)]
+struct Verdicts {
+    orphaned: bool,
+    overstayed: bool,
+}
+
 static SWEEPING: Mutex<()> = Mutex::new(());
 static LAST: Mutex<Option<Arc<Sweep>>> = Mutex::new(None);
 
@@ -158,6 +179,7 @@ struct Counts {
 struct Count {
     states: [u64; State::ALL.len()],
     orphaned: u64,
+    overstayed: u64,
     /// When the oldest was spawned.
     born: u64,
 }
@@ -166,14 +188,18 @@ impl Count {
     const NONE: Self = Self {
         states: [0; State::ALL.len()],
         orphaned: 0,
+        overstayed: 0,
         born: u64::MAX,
     };
 
-    fn add(&mut self, state: State, orphaned: bool, born: u64) {
+    fn add(&mut self, state: State, verdicts: Verdicts, born: u64) {
         self.states[state as usize] += 1;
-        // Few are orphaned, and few are older than the oldest so far: a branch is cheaper here than a store.
-        if orphaned {
+        // Few have a verdict, and few are older than the oldest so far: a branch is cheaper here than a store.
+        if verdicts.orphaned {
             self.orphaned += 1;
+        }
+        if verdicts.overstayed {
+            self.overstayed += 1;
         }
         if born < self.born {
             self.born = born;
@@ -194,7 +220,7 @@ impl Counts {
     }
 
     #[inline]
-    fn add(&mut self, look: &Look, orphaned: bool) {
+    fn add(&mut self, look: &Look, verdicts: Verdicts) {
         let known = look.flags & (flag::PASS | flag::FOREIGN) == 0;
         let state = if look.phase == RUNNING {
             State::Running
@@ -207,9 +233,9 @@ impl Counts {
         if kind >= self.kinds.len() {
             self.kinds.resize(kind + 1, Count::NONE);
         }
-        self.kinds[kind].add(state, orphaned, look.born);
+        self.kinds[kind].add(state, verdicts, look.born);
         match self.site(look) {
-            Some(count) => count.add(state, orphaned, look.born),
+            Some(count) => count.add(state, verdicts, look.born),
             None => self.elsewhere += 1,
         }
         // What a runtime counts as a task of its own, too.
@@ -257,6 +283,7 @@ impl Counts {
                     kind: KindId::from_index(u16::try_from(kind).unwrap_or_default()),
                     states: count.states,
                     orphaned: count.orphaned,
+                    overstayed: count.overstayed,
                     oldest: age(count),
                 })
                 .collect(),
@@ -266,6 +293,7 @@ impl Counts {
                     spawned_at,
                     live: count.states.iter().sum(),
                     orphaned: count.orphaned,
+                    overstayed: count.overstayed,
                     oldest: age(count),
                 })
                 .collect(),

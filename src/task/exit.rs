@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::extra::Facts;
 use super::{Outcome, local};
@@ -40,6 +40,8 @@ pub(crate) struct Exit {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Detail {
     pub(crate) facts: Facts,
+    /// The path of its scope, and no more: an exit must not keep a scope alive.
+    pub(crate) scope: Option<Arc<str>>,
     pub(crate) panic: Option<Panic>,
 }
 
@@ -53,12 +55,29 @@ pub(crate) struct Panic {
 
 /// Says whether exits are to be kept from now on.
 pub(crate) fn want(wanted: bool) {
-    WANTED.store(wanted, Relaxed);
+    if wanted {
+        HEEDED.fetch_or(READ, Relaxed);
+    } else {
+        HEEDED.fetch_and(!READ, Relaxed);
+    }
 }
 
-#[inline]
 pub(crate) fn wanted() -> bool {
-    WANTED.load(Relaxed)
+    HEEDED.load(Relaxed) & READ != 0
+}
+
+/// Says that there are scopes from now on, which wait for the ends of their tasks.
+pub(crate) fn heed_scopes() {
+    if HEEDED.load(Relaxed) & SCOPES == 0 {
+        HEEDED.fetch_or(SCOPES, Relaxed);
+    }
+}
+
+/// Whether anybody heeds the end of a task. One load for both, so that a task pays for scopes only where there are
+/// any.
+#[inline]
+pub(crate) fn heeded() -> bool {
+    HEEDED.load(Relaxed) != 0
 }
 
 /// How many exits found no place since the process started.
@@ -100,6 +119,11 @@ fn apart() -> std::sync::MutexGuard<'static, VecDeque<Exit>> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-static WANTED: AtomicBool = AtomicBool::new(false);
+/// Exits are kept for a reader.
+const READ: u8 = 1;
+/// There is a scope.
+const SCOPES: u8 = 2;
+
+static HEEDED: AtomicU8 = AtomicU8::new(0);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 static KEPT: Mutex<VecDeque<Exit>> = Mutex::new(VecDeque::new());

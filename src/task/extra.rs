@@ -1,14 +1,15 @@
-//! What only some tasks have: a name, attributes, a limit on their life; and a runtime's waker that changed.
+//! What only some tasks have: a name, attributes, a limit on their life, a scope; and a runtime's waker that changed.
 //!
 //! A bare record is full, so these stand in a box of their own, which costs nothing where there is none.
 //! (A second slab would save an allocation and could not give its memory back: its locks are not zeros.)
 
 #![expect(unsafe_code, reason = "freed by whoever finds that no reader holds it")]
 
+use super::membership::Membership;
 use super::record::Record;
 use super::sync::{Mutex, lock};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use std::time::Duration;
 #[derive(Default)]
 pub(crate) struct Extra {
     pub(crate) facts: Facts,
+    /// The scope that the task runs in. Set before the task is spawned, and then never changed.
+    scope: OnceLock<Arc<dyn Membership>>,
     /// The runtime's waker, where it is no longer the one that the record keeps. In an `Arc`, since its clone
     /// and its drop are foreign code, which must not run under the lock: it could wake this very task.
     moved: Mutex<Option<Arc<Waker>>>,
@@ -39,8 +42,19 @@ impl Extra {
     pub(crate) fn new(facts: Facts) -> Self {
         Self {
             facts,
+            scope: OnceLock::new(),
             moved: Mutex::new(None),
         }
+    }
+
+    /// Puts the task into a scope, unless it is in one.
+    pub(crate) fn enter(&self, scope: Arc<dyn Membership>) {
+        let _ = self.scope.set(scope);
+    }
+
+    /// The task's place in its scope, if it is in one.
+    pub(crate) fn scope(&self) -> Option<&Arc<dyn Membership>> {
+        self.scope.get()
     }
 
     /// Whether the waker that counts is this one.

@@ -12,11 +12,13 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::ptr::{NonNull, null};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::classify::{AnyOutput, ByResult, Classify};
 use super::extra::{Extra, Facts};
 use super::kind::{AsKind, KindId};
+use super::membership::{self, Membership, Newcomer};
 use super::record::{Kept, MOVED, Record, STAMPED, flag};
 use super::{Outcome, TaskId, lifecycle, local, panic, runtime, waker};
 use crate::clock;
@@ -42,7 +44,11 @@ pub trait Track: Future + Sized {
     /// ```
     #[track_caller]
     fn tracked(self, kind: impl AsKind) -> Tracked<Self> {
-        Tracked::new(self, kind.kind_id(), 0, Location::caller())
+        let task = Tracked::new(self, kind.kind_id(), 0, Location::caller());
+        if let Some(scope) = local::scope() {
+            task.admit(|newcomer| scope.admit(newcomer));
+        }
+        task
     }
 }
 
@@ -195,6 +201,19 @@ impl<F: Future, C> Tracked<F, C> {
     pub(crate) fn set_facts(&self, facts: Facts) {
         if let Task::Recorded(record) = self.task.get() {
             record.set_extra(Box::new(Extra::new(facts)));
+        }
+    }
+}
+
+impl<F, C> Tracked<F, C> {
+    /// Makes the task a member of a scope, before it is spawned; `None` where it has no record.
+    pub(crate) fn admit(
+        &self,
+        scope: impl FnOnce(Newcomer) -> Arc<dyn Membership>,
+    ) -> Option<Arc<dyn Membership>> {
+        match self.task.get() {
+            Task::Recorded(record) => Some(membership::admit(record, scope)),
+            Task::Counted(_) | Task::Ignored | Task::Ended => None,
         }
     }
 }

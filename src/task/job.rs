@@ -2,9 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::kind::KindId;
+use super::membership::{self, Membership};
 use super::record::{Record, flag};
 use super::{Outcome, lifecycle, local};
 use crate::clock;
@@ -50,6 +52,12 @@ impl<F> Job<F> {
             Registered::Record(record) => Some(record),
             Registered::Kind(_) | Registered::Nowhere => None,
         }
+    }
+
+    /// Makes the job a member of the current task's scope, if that has one.
+    pub(crate) fn inherit(&self) -> Option<Arc<dyn Membership>> {
+        let scope = local::scope()?;
+        self.record().map(|record| membership::admit(record, |newcomer| scope.admit(newcomer)))
     }
 
     /// Runs it on this thread.

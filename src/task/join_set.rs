@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, Id, JoinError, LocalSet};
 
+use super::instrument::Tracked;
 use super::job::Job;
 use super::kind::AsKind;
+use super::membership::Membership;
 use super::record::flag;
-use super::{runtime, spawn};
+use super::{local, runtime, spawn};
 
 /// A set of tasks that are registered, each with its kind; otherwise tokio's
 /// [`JoinSet`](tokio::task::JoinSet).
@@ -70,8 +73,9 @@ impl<T: 'static> JoinSet<T> {
     {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        self.set
-            .spawn(spawn::root(kind.kind_id(), future, Location::caller()))
+        let task = spawn::root(kind.kind_id(), future, Location::caller());
+        let member = inherit(&task);
+        abortable(member, self.set.spawn(task))
     }
 
     /// Spawns a task of that kind on a given runtime.
@@ -85,7 +89,8 @@ impl<T: 'static> JoinSet<T> {
         task.set_runtime(runtime::number(handle));
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        self.set.spawn_on(task, handle)
+        let member = inherit(&task);
+        abortable(member, self.set.spawn_on(task, handle))
     }
 
     /// Spawns a task of that kind on the current `LocalSet`.
@@ -100,8 +105,9 @@ impl<T: 'static> JoinSet<T> {
     {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        self.set
-            .spawn_local(spawn::local_root(kind.kind_id(), future, Location::caller()))
+        let task = spawn::local_root(kind.kind_id(), future, Location::caller());
+        let member = inherit(&task);
+        abortable(member, self.set.spawn_local(task))
     }
 
     /// Spawns a task of that kind on a given `LocalSet`, which need not run yet.
@@ -112,10 +118,9 @@ impl<T: 'static> JoinSet<T> {
     {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        self.set.spawn_local_on(
-            spawn::local_root(kind.kind_id(), future, Location::caller()),
-            local,
-        )
+        let task = spawn::local_root(kind.kind_id(), future, Location::caller());
+        let member = inherit(&task);
+        abortable(member, self.set.spawn_local_on(task, local))
     }
 
     /// Runs a closure of that kind on tokio's pool for blocking code.
@@ -130,7 +135,8 @@ impl<T: 'static> JoinSet<T> {
         T: Send,
     {
         let job = Job::new(f, kind.kind_id(), flag::BLOCKING, Location::caller());
-        self.set.spawn_blocking(move || job.run())
+        let member = job.inherit();
+        abortable(member, self.set.spawn_blocking(move || job.run()))
     }
 
     /// Waits until one of the tasks has ended, and takes it out; `None` where the set is empty.
@@ -200,6 +206,20 @@ impl<T: 'static> JoinSet<T> {
     pub async fn shutdown(&mut self) {
         self.set.shutdown().await;
     }
+}
+
+/// Puts a task into the scope of the current one, if that has one.
+#[inline]
+fn inherit<F>(task: &Tracked<F>) -> Option<Arc<dyn Membership>> {
+    local::scope().and_then(|scope| task.admit(|newcomer| scope.admit(newcomer)))
+}
+
+#[inline]
+fn abortable(member: Option<Arc<dyn Membership>>, handle: AbortHandle) -> AbortHandle {
+    if let Some(member) = member {
+        member.abort_with(handle.clone());
+    }
+    handle
 }
 
 impl<T> Default for JoinSet<T> {

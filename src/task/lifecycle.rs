@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 
 use super::cells::{Add, Cells};
 use super::exit::{self, Detail};
+use super::extra::Extra;
 use super::kind::KindId;
 use super::record::{Birth, Record};
 use super::{Outcome, local, panic, waker};
@@ -41,11 +42,24 @@ pub(crate) fn begin_record(
 /// destructors have run.
 #[inline]
 pub(crate) fn finish(record: &Record, outcome: Outcome, end: u64, payload: Option<&(dyn Any + Send)>) {
+    if exit::heeded() {
+        return finish_heeded(record, outcome, end, payload);
+    }
+    local::count(record.kind(), Finish(outcome, end.saturating_sub(record.born())));
+    record.end();
+}
+
+/// The same where somebody heeds it. Its scope is told last: whoever waits for the scope's tasks finds them counted.
+#[cold]
+fn finish_heeded(record: &Record, outcome: Outcome, end: u64, payload: Option<&(dyn Any + Send)>) {
     if exit::wanted() {
         tell(record, outcome, end, payload);
     }
     local::count(record.kind(), Finish(outcome, end.saturating_sub(record.born())));
     record.end();
+    if let Some(scope) = record.extra().and_then(Extra::scope) {
+        scope.leave();
+    }
 }
 
 /// Counts a task without a record as ended. How long it lived is not known.
@@ -66,13 +80,13 @@ pub(crate) fn let_go(record: &'static Record, outer: *const Record) {
     waker::release(NonNull::from(record));
 }
 
-#[cold]
 fn tell(record: &Record, outcome: Outcome, ended: u64, payload: Option<&(dyn Any + Send)>) {
-    let facts = record.extra().map(|extra| extra.facts.clone());
+    let extra = record.extra();
     let panic = payload.map(panic::told);
-    let detail = (facts.is_some() || panic.is_some()).then(|| {
+    let detail = (extra.is_some() || panic.is_some()).then(|| {
         Box::new(Detail {
-            facts: facts.unwrap_or_default(),
+            facts: extra.map(|extra| extra.facts.clone()).unwrap_or_default(),
+            scope: extra.and_then(Extra::scope).map(|scope| scope.path()),
             panic,
         })
     });

@@ -17,6 +17,7 @@
 use super::cells::{Add, Anyone, Cells, Owner, Totals};
 use super::exit::{self, Exit};
 use super::kind::{self, KindId};
+use super::membership::Membership;
 use super::record::Record;
 use super::slab::{self, Magazine};
 use crate::event::Ring;
@@ -24,7 +25,7 @@ use crate::event::Ring;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{NonNull, null, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use Ordering::{Acquire, Relaxed, Release};
 
@@ -72,6 +73,19 @@ pub(crate) fn current_id() -> u64 {
         // SAFETY: invariant 4.
         unsafe { &*current }.id()
     }
+}
+
+/// The place of the task being polled on this thread in its scope. A task outside of scopes is told by one look at
+/// its record.
+#[inline]
+pub(crate) fn scope() -> Option<Arc<dyn Membership>> {
+    let current = current_record();
+    if current.is_null() {
+        return None;
+    }
+    // SAFETY: invariant 4.
+    let extra = unsafe { &*current }.extra()?;
+    extra.scope().cloned()
 }
 
 /// What only this thread writes.

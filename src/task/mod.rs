@@ -2,7 +2,7 @@
 //!
 //! [`instrument`] wraps a future; [`lifecycle`] begins and ends a task; [`mod@spawn`] has the ways in; [`record`] holds one task's facts and is its
 //! waker; [`slab`] is where records live; [`kind`] and [`cells`] count by kind; [`local`] is what a thread
-//! keeps of all that; [`exit`] tells of tasks that have ended.
+//! keeps of all that; [`exit`] tells of tasks that have ended; [`membership`] is the slot for a task's scope.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -11,16 +11,17 @@ pub(crate) mod cells;
 mod classify;
 pub(crate) mod exit;
 pub(crate) mod extra;
-mod instrument;
+pub(crate) mod instrument;
 pub(crate) mod job;
 pub(crate) mod kind;
 mod lifecycle;
 pub(crate) mod local;
+pub(crate) mod membership;
 pub(crate) mod panic;
 pub(crate) mod record;
 pub(crate) mod runtime;
 pub(crate) mod slab;
-mod spawn;
+pub(crate) mod spawn;
 mod sync;
 pub(crate) mod text;
 mod waker;

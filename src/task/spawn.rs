@@ -1,6 +1,7 @@
 //! The ways in: tokio's spawn functions, with a kind.
 
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -11,8 +12,9 @@ use super::extra::{Extra, Facts};
 use super::instrument::Tracked;
 use super::job::Job;
 use super::kind::{AsKind, KindId};
+use super::membership::Membership;
 use super::record::flag;
-use super::{runtime, text};
+use super::{local, runtime, text};
 
 /// Spawns a task of that kind on the current runtime.
 ///
@@ -61,7 +63,7 @@ where
     task.set_runtime(runtime::number(handle));
     #[cfg(tokio_unstable)]
     let _ours = super::hooks::ours();
-    handle.spawn(task)
+    on_handle(task, handle)
 }
 
 /// Spawns a task of that kind on the current `LocalSet`, whose future need not be `Send`.
@@ -89,7 +91,7 @@ where
 {
     #[cfg(tokio_unstable)]
     let _ours = super::hooks::ours();
-    tokio::task::spawn_local(local_root(kind.kind_id(), future, Location::caller()))
+    on_local(local_root(kind.kind_id(), future, Location::caller()))
 }
 
 /// Runs a closure of that kind on tokio's pool for blocking code.
@@ -115,20 +117,80 @@ where
     F: FnOnce() -> R + Send + 'static,
     R: Send + 'static,
 {
-    let job = Job::new(f, kind.kind_id(), flag::BLOCKING, Location::caller());
-    tokio::task::spawn_blocking(move || job.run())
+    on_pool(Job::new(f, kind.kind_id(), flag::BLOCKING, Location::caller()))
 }
 
-/// Spawns on the current runtime.
+/// Spawns on the current runtime, in the scope of the current task if that has one.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "what all others are to use ends here")]
 pub(crate) fn on_current<F, C>(task: Tracked<F, C>) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
     C: Classify<F::Output> + 'static,
 {
+    let Some(scope) = local::scope() else {
+        return outside(task);
+    };
+    let member = task.admit(|newcomer| scope.admit(newcomer));
+    abortable(member, outside(task))
+}
+
+/// Spawns on the current runtime, in no other scope than the task has been put into.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "what all others are to use ends here")]
+pub(crate) fn outside<F, C>(task: Tracked<F, C>) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+    C: Classify<F::Output> + 'static,
+{
     tokio::spawn(task)
+}
+
+#[track_caller]
+fn on_handle<F, C>(task: Tracked<F, C>, handle: &Handle) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+    C: Classify<F::Output> + 'static,
+{
+    let Some(scope) = local::scope() else {
+        return handle.spawn(task);
+    };
+    let member = task.admit(|newcomer| scope.admit(newcomer));
+    abortable(member, handle.spawn(task))
+}
+
+#[track_caller]
+fn on_local<F, C>(task: Tracked<F, C>) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+    C: Classify<F::Output> + 'static,
+{
+    let Some(scope) = local::scope() else {
+        return tokio::task::spawn_local(task);
+    };
+    let member = task.admit(|newcomer| scope.admit(newcomer));
+    abortable(member, tokio::task::spawn_local(task))
+}
+
+#[track_caller]
+fn on_pool<F, R>(job: Job<F>) -> JoinHandle<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    let member = job.inherit();
+    abortable(member, tokio::task::spawn_blocking(move || job.run()))
+}
+
+/// Tells a task's scope how to abort it.
+fn abortable<T>(member: Option<Arc<dyn Membership>>, handle: JoinHandle<T>) -> JoinHandle<T> {
+    if let Some(member) = member {
+        member.abort_with(handle.abort_handle());
+    }
+    handle
 }
 
 /// A future of which we know that it is its task's root, and that tokio polls it.
@@ -274,7 +336,7 @@ impl<C> Builder<C> {
         task.set_runtime(runtime::number(handle));
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        handle.spawn(task)
+        on_handle(task, handle)
     }
 
     /// Spawns the task on the current `LocalSet`.
@@ -291,7 +353,7 @@ impl<C> Builder<C> {
     {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        tokio::task::spawn_local(self.build(future, LOCAL_ROOT, Location::caller()))
+        on_local(self.build(future, LOCAL_ROOT, Location::caller()))
     }
 
     /// Runs a closure on tokio's pool for blocking code.
@@ -309,7 +371,7 @@ impl<C> Builder<C> {
         if let (Some(record), false) = (job.record(), self.facts.is_empty()) {
             record.set_extra(Box::new(Extra::new(self.facts)));
         }
-        tokio::task::spawn_blocking(move || job.run())
+        on_pool(job)
     }
 
     /// Tracks a future for a spawner of your own; see [`Track::tracked`](crate::Track::tracked).
@@ -319,7 +381,11 @@ impl<C> Builder<C> {
         F: Future,
         C: Classify<F::Output>,
     {
-        self.build(future, 0, Location::caller())
+        let task = self.build(future, 0, Location::caller());
+        if let Some(scope) = local::scope() {
+            task.admit(|newcomer| scope.admit(newcomer));
+        }
+        task
     }
 
     fn build<F: Future>(self, future: F, flags: u16, site: &'static Location<'static>) -> Tracked<F, C> {

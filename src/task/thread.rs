@@ -31,6 +31,7 @@ where
 {
     let kind = kind.kind_id();
     let job = Job::new(f, kind, flag::THREAD | flag::LONG_LIVED, Location::caller());
+    job.inherit();
     std::thread::Builder::new()
         .name(kind.name().to_owned())
         .spawn(move || job.run())

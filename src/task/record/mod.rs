@@ -87,6 +87,8 @@ pub(crate) mod flag {
     pub(crate) const THREAD: u16 = 1 << 8;
     /// Spawned on a `LocalSet`, whose tasks its runtime does not count.
     pub(crate) const LOCAL: u16 = 1 << 9;
+    /// The `Extra` says which scope it runs in.
+    pub(crate) const SCOPED: u16 = 1 << 10;
 }
 
 /// One task's facts. The first line is written by polls and wakes, most of the second once.
@@ -313,6 +315,12 @@ impl Record {
     #[inline]
     pub(crate) fn polls(&self) -> u64 {
         self.polls.load(Relaxed)
+    }
+
+    /// Where the task was spawned. Holders only.
+    pub(crate) fn site(&self) -> Option<&'static Location<'static>> {
+        // SAFETY: only ever a `&'static Location` or null (invariant 1).
+        unsafe { self.site.load(Relaxed).cast_const().as_ref() }
     }
 
     pub(crate) fn has_runtime(&self) -> bool {

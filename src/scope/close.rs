@@ -1,0 +1,79 @@
+//! The way a scope ends: cancel, wait, abort, clean up.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::node::{Member, Node};
+use super::reason::Reason;
+use super::report::{Report, late};
+
+/// How long a close waits for tasks that it has aborted. An abort takes effect when the runtime gets to the task: at
+/// once, unless the task blocks its thread.
+pub const ABORT_WAIT: Duration = Duration::from_secs(1);
+
+/// A grace that no clock can tell: as good as for ever.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+/// Every step is taken once and written down in the tree, so that a close that is dropped can be called anew.
+pub(super) async fn close(node: &Arc<Node>, grace: Duration) -> Report {
+    let start = Instant::now();
+    let until = start + grace.min(FOREVER);
+    node.cancel(&Reason::closed());
+    for below in node.subtree() {
+        below.lock().standing.grant(until);
+    }
+    // A timeout is what the rest is for.
+    let _ = timeout_at(until, until_left(node, || node.is_quiet())).await;
+    let at = Instant::now();
+    let left: Vec<(Arc<Member>, bool)> = (node.shut().into_iter())
+        .map(|member| {
+            let has_handle = member.abort();
+            let abortable = has_handle && !member.blocks;
+            (member, abortable)
+        })
+        .collect();
+    let stopped = || {
+        let mut wanted = left.iter().filter(|(_, abortable)| *abortable);
+        wanted.all(|(member, _)| member.has_left())
+    };
+    let _ = timeout_at(at + ABORT_WAIT, until_left(node, stopped)).await;
+    let late = (left.iter())
+        .map(|(member, abortable)| late(member, at, *abortable))
+        .collect();
+    Report {
+        scope: Arc::clone(&node.path),
+        late,
+        cleanups: clean_up(node).await,
+        took: start.elapsed(),
+    }
+}
+
+/// Waits until `done` holds, which only the end of a task makes true.
+async fn until_left(node: &Node, done: impl Fn() -> bool) {
+    loop {
+        let mut emptied = pin!(node.emptied.notified());
+        // Listening before looking: a task that ends in between is then heard.
+        emptied.as_mut().enable();
+        if done() {
+            return;
+        }
+        emptied.await;
+    }
+}
+
+/// Runs what was to be done on close: scopes inside before those around them, and in each the last first.
+async fn clean_up(node: &Arc<Node>) -> Vec<super::report::CleanupFault> {
+    let mut faults = Vec::new();
+    for scope in node.subtree().into_iter().rev() {
+        loop {
+            // Taken out before it runs: of two closes at a time, one runs it.
+            let next = scope.lock().cleanups.pop();
+            let Some(cleanup) = next else { break };
+            faults.extend(cleanup.run().await);
+        }
+    }
+    faults
+}
