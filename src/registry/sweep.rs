@@ -143,7 +143,9 @@ fn verdict(slab: usize, place: usize, look: &Look) -> bool {
 /// Whether the task has outlived its scope. Only a task that is in one has its `Extra` looked at.
 fn overstays(record: &Record, look: &Look) -> bool {
     look.flags & flag::SCOPED != 0
-        && record.pin(look.id, |extra| extra.scope().is_some_and(|scope| scope.overstays())) == Some(true)
+        && record.pin(look.id, |extra| {
+            extra.scope().is_some_and(|scope| scope.overstays())
+        }) == Some(true)
 }
 
 /// What a sweep says of one task.

@@ -135,6 +135,11 @@ impl Scope {
     ///
     /// Says whether that was news: of several reasons the first one stays, and one that came from outside or a deadline
     /// that passed counts as well.
+    #[expect(
+        clippy::must_use_candidate,
+        clippy::needless_pass_by_value,
+        reason = "most callers have nothing to do with the answer, nor with their reason"
+    )]
     pub fn cancel(&self, reason: Reason) -> bool {
         self.node.cancel(&reason)
     }
@@ -209,7 +214,10 @@ impl Scope {
             let _leaving = leaving;
             task.await
         };
-        #[expect(clippy::disallowed_methods, reason = "what is within is as tracked as it can be")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "what is within is as tracked as it can be"
+        )]
         let handle = tokio::spawn(unrecorded);
         member.abort_with(handle.abort_handle());
         handle

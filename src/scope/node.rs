@@ -202,7 +202,9 @@ impl Drop for Node {
             std::mem::take(&mut inner.cleanups)
         };
         // What they captured is the host's: a destructor that panics must not take down whoever let go last.
-        cleanups.into_iter().for_each(|cleanup| panic::contain(|| drop(cleanup)));
+        cleanups
+            .into_iter()
+            .for_each(|cleanup| panic::contain(|| drop(cleanup)));
         let Some(parent) = self.parent.take() else {
             roots().remove(&self.id);
             return;
@@ -304,7 +306,11 @@ pub(super) fn all_roots() -> Vec<Arc<Node>> {
 
 fn clean(name: &str) -> Box<str> {
     let name = text::clean(name, MOST_NAME);
-    if name.is_empty() { "unnamed".into() } else { name.into() }
+    if name.is_empty() {
+        "unnamed".into()
+    } else {
+        name.into()
+    }
 }
 
 fn join(parent: &str, name: &str) -> Arc<str> {

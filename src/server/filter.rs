@@ -101,12 +101,27 @@ impl Filter {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    Orphaned,
+    Overstayed,
+}
+
+impl Verdict {
+    fn is_said_of(self, row: &Row) -> bool {
+        match self {
+            Self::Orphaned => row.orphaned,
+            Self::Overstayed => row.overstayed,
+        }
+    }
+}
+
 /// Which rows are wanted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     kind: Option<Option<KindId>>,
     state: Option<State>,
-    orphaned: bool,
+    verdict: Option<Verdict>,
     min_age: Duration,
 }
 
@@ -114,20 +129,20 @@ impl Wanted {
     fn parse(query: &Query) -> Result<Self, Refusal> {
         let kind = parse_kind(query)?;
         let state = query.word("state", STATES)?;
-        let orphaned = match query.word("verdict", VERDICTS)? {
-            Some(false) => {
+        let verdict = match query.word("verdict", VERDICTS)? {
+            Some(None) => {
                 let verdict = query.get("verdict").unwrap_or_default();
                 return Err(Refusal::not_implemented(format!(
-                    "`verdict={verdict}` needs the leak rules, which this version does not have yet: it has orphaned"
+                    "`verdict={verdict}` needs the leak rules, which this version does not have yet: it has orphaned and overstayed"
                 )));
             }
-            verdict => verdict.is_some(),
+            verdict => verdict.flatten(),
         };
         let min_age = query.time("min_age")?.unwrap_or_default();
         Ok(Self {
             kind,
             state,
-            orphaned,
+            verdict,
             min_age,
         })
     }
@@ -135,7 +150,7 @@ impl Wanted {
     pub(super) fn wants(&self, row: &Row) -> bool {
         self.kind.is_none_or(|kind| kind == Some(row.kind))
             && self.state.is_none_or(|state| state == row.state)
-            && (!self.orphaned || row.orphaned)
+            && self.verdict.is_none_or(|verdict| verdict.is_said_of(row))
             && row.age >= self.min_age
     }
 }
@@ -183,12 +198,12 @@ const STATES: &[(&str, State)] = &[
     ("running", State::Running),
 ];
 
-/// Verdicts, and whether this version has them.
-const VERDICTS: &[(&str, bool)] = &[
-    ("orphaned", true),
-    ("overstayed", false),
-    ("overdue", false),
-    ("suspected", false),
+/// Verdicts; `None` for those that this version does not give.
+const VERDICTS: &[(&str, Option<Verdict>)] = &[
+    ("orphaned", Some(Verdict::Orphaned)),
+    ("overstayed", Some(Verdict::Overstayed)),
+    ("overdue", None),
+    ("suspected", None),
 ];
 
 const SORTS: &[(&str, Sort)] = &[

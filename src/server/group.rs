@@ -34,6 +34,7 @@ struct Group {
     live: u64,
     states: States,
     orphaned: u64,
+    overstayed: u64,
     #[serde(rename = "oldest_seconds", serialize_with = "seconds")]
     oldest: Duration,
     #[serde(rename = "busy_seconds", serialize_with = "seconds")]
@@ -85,6 +86,7 @@ impl Groups {
             State::Running => group.states.running += 1,
         }
         group.orphaned += u64::from(row.orphaned);
+        group.overstayed += u64::from(row.overstayed);
         group.oldest = group.oldest.max(row.age);
         group.busy = group.busy.saturating_add(row.busy);
     }

@@ -113,6 +113,7 @@ struct Spread {
 struct Swept {
     states: States,
     orphaned: u64,
+    overstayed: u64,
     #[serde(serialize_with = "seconds")]
     oldest_seconds: Duration,
 }
@@ -163,6 +164,7 @@ impl Swept {
                 running: seen.with(State::Running),
             },
             orphaned: seen.orphaned,
+            overstayed: seen.overstayed,
             oldest_seconds: seen.oldest,
         }
     }

@@ -9,10 +9,11 @@
 //! | `GET /debug/tasks/{id}` | one task, alive or among the last exits |
 //! | `GET /debug/kinds` | what is known of each kind; with `tokio_unstable` also where untracked tasks were spawned |
 //! | `GET /debug/exits` | the last exits, newest first: `kind=`, `outcome=`, `limit=` |
+//! | `GET /debug/scopes` | the tree of [scopes](crate::scope), each before those in it: `limit=` |
 //! | `GET /debug/pprof/` | which profiles there are |
 //!
-//! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned`, `min_age=SECONDS` (also
-//! `500ms`, `30s`, `5m`, `2h`), `sort=age|idle|busy|polls|wakes|self_wakes|wakers|future_bytes` (largest first),
+//! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned|overstayed`,
+//! `min_age=SECONDS` (also `500ms`, `30s`, `5m`, `2h`), `sort=age|idle|busy|polls|wakes|self_wakes|wakers|future_bytes` (largest first),
 //! `limit=N` and `group_by=kind|spawned_at`. It answers `{"sampled_at", "total", "truncated", "tasks"}`: `total`
 //! counts all that match, of which at most `limit` are shown (by default [`DEFAULT_ROWS`], at most [`MAX_ROWS`]).
 //! With `Accept: application/x-ndjson` it streams one row a line, all that match unless there is a limit, in bounded
@@ -53,6 +54,7 @@ mod pprof;
 mod query;
 mod refusal;
 mod row;
+mod scopes;
 mod serve;
 mod tasks;
 mod text;
@@ -139,6 +141,7 @@ pub fn router(settings: &Settings) -> Router {
         .route("/debug/tasks/{id}", get(tasks::one))
         .route("/debug/kinds", get(kinds::kinds))
         .route("/debug/exits", get(exits::exits))
+        .route("/debug/scopes", get(scopes::scopes))
         .route("/debug/pprof", get(pprof::to_index))
         .route("/debug/pprof/", get(pprof::index))
         .route("/debug/pprof/{*profile}", get(pprof::profile))

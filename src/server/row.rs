@@ -29,6 +29,7 @@ pub(super) struct RowView<'a> {
     wakers: Option<u64>,
     woken_by: Option<TaskId>,
     parent: Option<TaskId>,
+    scope: Option<&'a str>,
     runtime: Option<&'a str>,
     spawned_at: Option<&'static Location<'static>>,
     future_bytes: u64,
@@ -55,11 +56,12 @@ impl<'a> From<&'a Row> for RowView<'a> {
             wakers: row.wakers,
             woken_by: row.woken_by,
             parent: row.parent,
+            scope: row.scope.as_deref(),
             runtime: row.runtime,
             spawned_at: row.spawned_at,
             future_bytes: row.future_bytes,
             attributes: Attributes(&row.attributes),
-            verdict: row.orphaned.then_some("orphaned"),
+            verdict: verdict(row),
             nature: row.nature.name(),
             sampled_at: row.sampled_at,
         }
@@ -84,6 +86,7 @@ impl<'a> From<&'a Exit> for RowView<'a> {
             wakers: None,
             woken_by: None,
             parent: exit.parent,
+            scope: exit.scope.as_deref(),
             runtime: exit.runtime,
             spawned_at: exit.spawned_at,
             future_bytes: exit.future_bytes,
@@ -126,7 +129,9 @@ impl RowView<'_> {
         write_option(to, self.woken_by.map(TaskId::get), write_number);
         to.extend_from_slice(b",\"parent\":");
         write_option(to, self.parent.map(TaskId::get), write_number);
-        to.extend_from_slice(b",\"scope\":null,\"supervisor\":null,\"runtime\":");
+        to.extend_from_slice(b",\"scope\":");
+        write_option(to, self.scope, write_string);
+        to.extend_from_slice(b",\"supervisor\":null,\"runtime\":");
         write_option(to, self.runtime, write_string);
         to.extend_from_slice(b",\"trace_id\":null,\"spawned_at\":");
         write_option(to, self.spawned_at, write_place);
@@ -148,6 +153,15 @@ impl RowView<'_> {
         to.extend_from_slice(b",\"sampled_at\":");
         write_utc(to, self.sampled_at);
         to.push(b'}');
+    }
+}
+
+/// One word of those that are true: what nothing can wake will not stop for its scope, either.
+fn verdict(row: &Row) -> Option<&'static str> {
+    if row.orphaned {
+        Some("orphaned")
+    } else {
+        row.overstayed.then_some("overstayed")
     }
 }
 

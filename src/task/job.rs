@@ -57,7 +57,8 @@ impl<F> Job<F> {
     /// Makes the job a member of the current task's scope, if that has one.
     pub(crate) fn inherit(&self) -> Option<Arc<dyn Membership>> {
         let scope = local::scope()?;
-        self.record().map(|record| membership::admit(record, |newcomer| scope.admit(newcomer)))
+        self.record()
+            .map(|record| membership::admit(record, |newcomer| scope.admit(newcomer)))
     }
 
     /// Runs it on this thread.

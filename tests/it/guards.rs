@@ -8,7 +8,7 @@ use lifespan::server::{self, Access, Settings};
 
 use crate::client::{ask, router};
 
-const ROUTES: [&str; 11] = [
+const ROUTES: [&str; 12] = [
     "/",
     "/metrics",
     "/livez",
@@ -17,6 +17,7 @@ const ROUTES: [&str; 11] = [
     "/debug/tasks/1",
     "/debug/kinds",
     "/debug/exits",
+    "/debug/scopes",
     "/debug/pprof",
     "/debug/pprof/",
     "/debug/pprof/tasks",

@@ -31,6 +31,7 @@ mod orphans;
 mod processes;
 #[cfg(feature = "server")]
 mod queries;
+mod scopes;
 #[cfg(feature = "cli")]
 mod scrape;
 mod support;

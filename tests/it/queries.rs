@@ -64,6 +64,7 @@ async fn bad_values_are_refused_by_name() {
         "?stacks=0",
         "?state=idle",
         "?verdict=orphaned",
+        "?verdict=overstayed",
         "?sort=age&limit=5",
         "?group_by=kind",
         "?group_by=spawned_at",
@@ -81,6 +82,7 @@ async fn unknown_and_repeated_parameters_are_refused_on_every_route() {
         "/debug/tasks/1",
         "/debug/kinds",
         "/debug/exits",
+        "/debug/scopes",
         "/debug/pprof/",
     ] {
         let answer = get(&format!("{path}?color=red")).await;
@@ -108,7 +110,6 @@ async fn unknown_and_repeated_parameters_are_refused_on_every_route() {
 async fn what_arrives_later_is_not_implemented_and_says_why() {
     for query in [
         "stacks=10",
-        "verdict=overstayed",
         "verdict=overdue",
         "verdict=suspected",
         "group_by=waiting_at",

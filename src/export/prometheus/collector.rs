@@ -11,6 +11,7 @@ use super::family::{Family, float};
 use super::{leaked, scrape};
 use crate::config;
 use crate::registry::{self, KindSummary, Sweep};
+use crate::scope;
 use crate::task::{KindId, MAX_KINDS, Outcome, State};
 
 /// How many kinds a scrape shows by default.
@@ -210,7 +211,8 @@ fn of_process() -> Vec<Family> {
     let mut build = Family::new(&catalogue::BUILD_INFO);
     let unstable = if cfg!(tokio_unstable) { "true" } else { "false" };
     build.count(&[env!("CARGO_PKG_VERSION"), unstable], 1);
-    vec![jobs, untracked, build]
+    let scopes = Family::single(&catalogue::SCOPE_OPEN, float(scope::open()));
+    vec![scopes, jobs, untracked, build]
 }
 
 fn of_agent() -> Vec<Family> {
