@@ -37,7 +37,7 @@ async fn every_way_in_inherits_the_scope_of_the_task_that_spawns() {
         .tracked("scope-inherit-within")
         .await;
         lifespan::spawn("scope-inherit-between", async {
-            drop(lifespan::spawn(KIND, pending::<()>()))
+            drop(lifespan::spawn(KIND, pending::<()>()));
         })
         .await
         .unwrap();
