@@ -11,7 +11,7 @@ use super::report::{CleanupFault, Fault};
 use crate::task::instrument::Tracked;
 use crate::task::kind::Kind;
 use crate::task::record::flag;
-use crate::task::{panic, spawn};
+use crate::task::{panic, spawn_outside};
 
 /// The most cleanups that a scope keeps.
 pub const MAX_CLEANUPS: usize = 1_024;
@@ -41,7 +41,7 @@ impl Cleanup {
         let mut task = {
             #[cfg(tokio_unstable)]
             let _ours = crate::task::hooks::ours();
-            spawn::outside(work)
+            spawn_outside(work)
         };
         // Again around the task: one that blocks its thread never looks at its own deadline.
         let fault = match timeout(limit, &mut task).await {

@@ -5,7 +5,7 @@
 //! * **Cancellation goes down.** A scope that is cancelled cancels all in it and nothing else, and says why: the first
 //!   [`Reason`] stays.
 //! * **Deadlines only tighten.** A child has its parent's deadline, or a nearer one.
-//! * **Tasks stay in.** What a scope's task spawns through lifespan is in the same scope, [`spawn`](crate::spawn) and all
+//! * **Tasks stay in.** What a scope's task spawns through lifespan is in the same scope, [`crate::spawn`] and all
 //!   other [ways in](crate#ways-in) alike. To spawn what is to live longer, name the scope that it belongs to:
 //!   [`Scope::root`]`().spawn(…)`.
 //! * **The end is observed.** [`Scope::close`] cancels, waits, aborts, cleans up, and names every task that did not stop
@@ -61,7 +61,7 @@ use crate::task::instrument::Tracked;
 use crate::task::kind::{AsKind, KindId};
 use crate::task::membership::{Membership, Newcomer};
 use crate::task::record::flag;
-use crate::task::{AnyOutput, Classify, spawn, text};
+use crate::task::{AnyOutput, Classify, spawn_outside, text};
 
 pub use cleanup::{CleanupRefused, MAX_CLEANUPS};
 pub use close::ABORT_WAIT;
@@ -196,7 +196,7 @@ impl Scope {
         #[cfg(tokio_unstable)]
         let _ours = crate::task::hooks::ours();
         if let Some(member) = member {
-            let handle = spawn::outside(task);
+            let handle = spawn_outside(task);
             member.abort_with(handle.abort_handle());
             return handle;
         }

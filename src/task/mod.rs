@@ -21,7 +21,7 @@ pub(crate) mod panic;
 pub(crate) mod record;
 pub(crate) mod runtime;
 pub(crate) mod slab;
-pub(crate) mod spawn;
+mod spawn;
 mod sync;
 pub(crate) mod text;
 mod waker;
@@ -46,6 +46,7 @@ pub use executor::Executor;
 pub use instrument::{Track, Tracked};
 pub use join_set::JoinSet;
 pub use kind::{AsKind, Kind, KindId, MAX_KIND_BYTES, MAX_KINDS};
+pub(crate) use spawn::outside as spawn_outside;
 pub use spawn::{Builder, spawn, spawn_blocking, spawn_local, spawn_on};
 
 /// Identifies one task of this process; never used again for another.
