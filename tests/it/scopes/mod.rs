@@ -4,7 +4,7 @@ mod cleanups;
 mod close;
 mod joins;
 mod members;
-#[cfg(feature = "prometheus")]
+#[cfg(all(feature = "prometheus", feature = "server"))]
 mod views;
 
 use std::future::pending;
