@@ -16,7 +16,7 @@
 //! cancels nothing, and who spawned a task need not be who waits for it.
 //!
 //! A scope is gone with its last handle, task and child. It costs one allocation and a lock of its own; a task in it one
-//! allocation more and two short locks. Tasks outside of scopes pay nothing.
+//! allocation more and two short locks. A task outside of scopes pays one check at its spawn.
 //!
 //! # Examples
 //!
