@@ -45,9 +45,7 @@ pub trait Track: Future + Sized {
     #[track_caller]
     fn tracked(self, kind: impl AsKind) -> Tracked<Self> {
         let task = Tracked::new(self, kind.kind_id(), 0, Location::caller());
-        if let Some(scope) = local::scope() {
-            task.admit(|newcomer| scope.admit(newcomer));
-        }
+        task.inherit();
         task
     }
 }
@@ -206,6 +204,12 @@ impl<F: Future, C> Tracked<F, C> {
 }
 
 impl<F, C> Tracked<F, C> {
+    /// Makes the task a member of the current task's scope, if that has one, before it is spawned.
+    pub(crate) fn inherit(&self) -> Option<Arc<dyn Membership>> {
+        let scope = local::scope()?;
+        self.admit(|newcomer| scope.admit(newcomer))
+    }
+
     /// Makes the task a member of a scope, before it is spawned; `None` where it has no record.
     pub(crate) fn admit(
         &self,

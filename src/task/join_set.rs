@@ -8,12 +8,11 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, Id, JoinError, LocalSet};
 
-use super::instrument::Tracked;
 use super::job::Job;
 use super::kind::AsKind;
 use super::membership::Membership;
 use super::record::flag;
-use super::{local, runtime, spawn};
+use super::{runtime, spawn};
 
 /// A set of tasks that are registered, each with its kind; otherwise tokio's
 /// [`JoinSet`](tokio::task::JoinSet).
@@ -74,7 +73,7 @@ impl<T: 'static> JoinSet<T> {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
         let task = spawn::root(kind.kind_id(), future, Location::caller());
-        let member = inherit(&task);
+        let member = task.inherit();
         abortable(member, self.set.spawn(task))
     }
 
@@ -89,7 +88,7 @@ impl<T: 'static> JoinSet<T> {
         task.set_runtime(runtime::number(handle));
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
-        let member = inherit(&task);
+        let member = task.inherit();
         abortable(member, self.set.spawn_on(task, handle))
     }
 
@@ -106,7 +105,7 @@ impl<T: 'static> JoinSet<T> {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
         let task = spawn::local_root(kind.kind_id(), future, Location::caller());
-        let member = inherit(&task);
+        let member = task.inherit();
         abortable(member, self.set.spawn_local(task))
     }
 
@@ -119,7 +118,7 @@ impl<T: 'static> JoinSet<T> {
         #[cfg(tokio_unstable)]
         let _ours = super::hooks::ours();
         let task = spawn::local_root(kind.kind_id(), future, Location::caller());
-        let member = inherit(&task);
+        let member = task.inherit();
         abortable(member, self.set.spawn_local_on(task, local))
     }
 
@@ -206,12 +205,6 @@ impl<T: 'static> JoinSet<T> {
     pub async fn shutdown(&mut self) {
         self.set.shutdown().await;
     }
-}
-
-/// Puts a task into the scope of the current one, if that has one.
-#[inline]
-fn inherit<F>(task: &Tracked<F>) -> Option<Arc<dyn Membership>> {
-    local::scope().and_then(|scope| task.admit(|newcomer| scope.admit(newcomer)))
 }
 
 #[inline]

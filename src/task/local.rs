@@ -366,8 +366,8 @@ pub(crate) fn keep_exit(exit: Exit) {
 
 // ===== the sampled scheduling delay =====
 
-/// Remembers when the record was woken. Two records that share a place can take each other's: the sample is
-/// then lost.
+/// Remembers when the record was woken. Of two records that share a place one loses its sample; if both
+/// are woken in the same nanoseconds, one can get the other's time, which is nearly its own.
 #[cold]
 pub(crate) fn stamp_wake(record: &Record) {
     let stamp = stamp(record);

@@ -154,10 +154,7 @@ where
     F::Output: Send + 'static,
     C: Classify<F::Output> + 'static,
 {
-    let Some(scope) = local::scope() else {
-        return handle.spawn(task);
-    };
-    let member = task.admit(|newcomer| scope.admit(newcomer));
+    let member = task.inherit();
     abortable(member, handle.spawn(task))
 }
 
@@ -168,10 +165,7 @@ where
     F::Output: 'static,
     C: Classify<F::Output> + 'static,
 {
-    let Some(scope) = local::scope() else {
-        return tokio::task::spawn_local(task);
-    };
-    let member = task.admit(|newcomer| scope.admit(newcomer));
+    let member = task.inherit();
     abortable(member, tokio::task::spawn_local(task))
 }
 
@@ -382,9 +376,7 @@ impl<C> Builder<C> {
         C: Classify<F::Output>,
     {
         let task = self.build(future, 0, Location::caller());
-        if let Some(scope) = local::scope() {
-            task.admit(|newcomer| scope.admit(newcomer));
-        }
+        task.inherit();
         task
     }
 
