@@ -82,10 +82,11 @@ mod background;
 mod clock;
 mod config;
 mod error;
-mod event;
+pub mod event;
 mod export;
 mod readiness;
 pub mod registry;
+mod ring;
 pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;

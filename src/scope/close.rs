@@ -8,7 +8,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::node::{Member, Node};
 use super::reason::Reason;
-use super::report::{Report, late};
+use super::report::{Fate, Late, Report, late};
+use crate::event::{self, Event, Subject};
 
 /// How long a close waits for tasks that it has aborted. An abort takes effect when the runtime gets to the task: at
 /// once, unless the task blocks its thread.
@@ -40,14 +41,34 @@ pub(super) async fn close(node: &Arc<Node>, grace: Duration) -> Report {
         wanted.all(|(member, _)| member.has_left())
     };
     let _ = timeout_at(at + ABORT_WAIT, until_left(node, stopped)).await;
-    let late = (left.iter())
+    let late: Vec<Late> = (left.iter())
         .map(|(member, abortable)| late(member, at, *abortable))
         .collect();
+    late.iter().take(MOST_TOLD).for_each(|late| tell(late, grace));
     Report {
         scope: Arc::clone(&node.path),
         late,
         cleanups: clean_up(node).await,
         took: start.elapsed(),
+    }
+}
+
+/// How many late tasks a close tells of at most: all are in its report, and the journal has room for others.
+const MOST_TOLD: usize = 64;
+
+fn tell(late: &Late, grace: Duration) {
+    let subject = || Subject {
+        task: late.id,
+        kind: Some(late.kind),
+        name: late.name.as_deref().map(Arc::from),
+        ..Subject::default()
+    };
+    event::emit(subject(), Event::StopTimedOut { grace });
+    if late.fate != Fate::Unabortable {
+        event::emit(subject(), Event::Aborted);
+    }
+    if late.fate != Fate::Ended {
+        event::emit(subject(), Event::Stuck { after: grace });
     }
 }
 

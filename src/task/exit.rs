@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::extra::Facts;
 use super::{Outcome, local};
-use crate::event::Ring;
+use crate::ring::Ring;
 
 /// Exits that a thread keeps until they are drained.
 pub(crate) const RING: usize = 256;

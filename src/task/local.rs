@@ -20,7 +20,7 @@ use super::kind::{self, KindId};
 use super::membership::Membership;
 use super::record::Record;
 use super::slab::{self, Magazine};
-use crate::event::Ring;
+use crate::ring::Ring;
 
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::{NonNull, null, null_mut};

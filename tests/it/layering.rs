@@ -9,9 +9,10 @@ use std::path::Path;
 const LAYERS: &[&[&str]] = &[
     &["clock", "config", "error"],
     // Of `stack` what runs in the host's threads; the rest reads.
-    &["stack::copy", "event"],
+    &["stack::copy", "ring"],
     &["task"],
     &["registry"],
+    &["event"],
     &["background", "readiness"],
     &["scope"],
     &["supervisor", "worker"],
@@ -95,7 +96,7 @@ fn an_upward_import_is_found() {
             "let s = r#\"\"#; use crate::agent::Agent;",
         ),
         (&["stack", "copy"], "use super::unwind;"),
-        (&["event"], "use crate::stack::unwind::Frame;"),
+        (&["ring"], "use crate::stack::unwind::Frame;"),
         (&["supervisor"], "use crate::shutdown;"),
         (&["export", "log"], "use super::prometheus::CATALOGUE;"),
         (&["export", "log"], "use crate::export::prometheus::CATALOGUE;"),

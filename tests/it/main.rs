@@ -17,6 +17,7 @@ mod demo;
 mod endpoints;
 #[cfg(feature = "server")]
 mod escaping;
+mod events;
 #[cfg(feature = "prometheus")]
 mod exposition;
 #[cfg(feature = "server")]

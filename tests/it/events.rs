@@ -1,0 +1,31 @@
+//! What happens is told, to whoever reads or follows the journal.
+
+use std::future::pending;
+use std::time::Duration;
+
+use lifespan::event::{Event, follow, recent};
+use lifespan::{KindId, Scope};
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_does_not_stop_is_told_of() {
+    let kind = KindId::named("event-stubborn");
+    let mut reader = follow();
+    let scope = Scope::new("stubborn");
+    let _task = scope.spawn(kind, |_| pending::<()>());
+    let _ = scope.close(Duration::from_secs(5)).await;
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        // Other tests write into the same journal.
+        if let Ok(entry) = reader.next().await
+            && entry.subject.kind == Some(kind)
+        {
+            assert!(entry.subject.task.is_some());
+            told.push(entry.event.clone());
+        }
+    }
+    assert!(matches!(told[0], Event::StopTimedOut { grace, .. } if grace == Duration::from_secs(5)));
+    assert!(matches!(told[1], Event::Aborted));
+    let all = recent();
+    assert_eq!(all.offered, all.entries.len() as u64 + all.dropped);
+    assert!(all.entries.iter().any(|entry| entry.subject.kind == Some(kind)));
+}
