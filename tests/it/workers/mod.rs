@@ -1,0 +1,3 @@
+//! Bounded work: pools, threads that answer calls, and where a restarted worker goes on.
+
+mod pools;
