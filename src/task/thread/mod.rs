@@ -15,7 +15,7 @@ pub use serve::{CallError, CallRefused, MAX_CALLS, Reply, Server, serve};
 ///
 /// It is for code that needs a thread for itself: a graphics loop, a library that blocks. It is shown as running
 /// from start to end, and nothing can abort it. Where many short calls block, use
-/// [`spawn_blocking`](crate::spawn_blocking); where a library wants all calls on one thread, [`serve`].
+/// [`spawn_blocking`](crate::spawn_blocking); where a library wants all calls on one thread, [`serve()`].
 ///
 /// # Panics
 ///

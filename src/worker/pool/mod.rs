@@ -48,7 +48,7 @@ pub fn default_workers() -> usize {
 /// a job that waits takes it out of the queue. Jobs begin in the order in which they were accepted.
 ///
 /// Against a bare `Semaphore` in front of `spawn`: the jobs that wait are bounded as well, whoever is one too many
-/// learns it at once, all of it is counted ([`pools`](super::pools), `lifespan_pool_…`), and the end is observed.
+/// learns it at once, all of it is counted ([`pools`], `lifespan_pool_…`), and the end is observed.
 ///
 /// Clones are handles of the same pool, and dropping them stops nothing. What stops a pool is [`close`](Self::close),
 /// and its scope: from the moment in which that is cancelled nothing new is accepted, what was accepted goes on, and

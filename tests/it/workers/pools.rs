@@ -313,6 +313,33 @@ async fn the_pools_jobs_are_tasks_of_its_kind_and_scope() {
     assert_eq!((named.workers, named.queue, named.offered), (0, 0, 3));
 }
 
+#[cfg(feature = "prometheus")]
+#[tokio::test(start_paused = true)]
+async fn a_scrape_shows_what_a_pool_holds_and_refuses() {
+    let pool = pool("pool-scraped", 2, 3);
+    let _jobs: Vec<_> = (0..4)
+        .map(|_| pool.try_submit(|_cx| pending::<()>()).unwrap())
+        .collect();
+    settle().await;
+    let more: Vec<_> = (0..3).map(|_| pool.try_submit(|_cx| pending::<()>())).collect();
+    assert_eq!(more.iter().filter(|more| more.is_err()).count(), 2);
+    let scrape = crate::exposition::Scrape::take(0);
+    for (metric, expected) in [
+        ("workers", 2.0),
+        ("queue_capacity", 3.0),
+        ("queue_depth", 3.0),
+        ("running", 2.0),
+        ("rejected_total", 2.0),
+    ] {
+        let name = format!("lifespan_pool_{metric}");
+        assert_eq!(
+            scrape.value(&name, &[("pool", "pool-scraped")]),
+            Some(expected),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn the_end_of_a_runtime_is_the_end_of_its_jobs() {
     let pool = pool("pool-runtime", 1, 100);
