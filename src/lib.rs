@@ -91,10 +91,12 @@ pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;
 mod task;
+pub mod worker;
 
 pub use agent::Agent;
 pub use error::Error;
 pub use scope::{Reason, Scope};
+pub use worker::WorkerPool;
 
 pub use task::{
     AnyOutput, AsKind, Builder, ByResult, Classify, Histogram, JoinSet, Kind, KindId, MAX_KIND_BYTES,

@@ -191,7 +191,21 @@ impl Scope {
         Fut: Future + Send + 'static,
         Fut::Output: Send + 'static,
     {
-        let (kind, site) = (kind.kind_id(), Location::caller());
+        self.spawn_from(kind.kind_id(), f, Location::caller())
+    }
+
+    /// As [`spawn`](Self::spawn), for whoever was asked to spawn somewhere else.
+    pub(crate) fn spawn_from<F, Fut>(
+        &self,
+        kind: KindId,
+        f: F,
+        site: &'static Location<'static>,
+    ) -> JoinHandle<Fut::Output>
+    where
+        F: FnOnce(Context) -> Fut,
+        Fut: Future + Send + 'static,
+        Fut::Output: Send + 'static,
+    {
         let (task, member) = self.enter::<_, AnyOutput>(kind, f(self.context()), site);
         #[cfg(tokio_unstable)]
         let _ours = crate::task::hooks::ours();

@@ -12,6 +12,7 @@ use crate::exposition::Scrape;
 async fn make_facts() {
     lifespan::registry::watch(&tokio::runtime::Handle::current());
     lifespan::spawn("catalogue-done", async {}).await.unwrap();
+    drop(lifespan::WorkerPool::builder("catalogue-pool").build(&lifespan::Scope::new("catalogue")));
     let stuck = lifespan::spawn("catalogue-stuck", std::future::pending::<()>());
     tokio::task::yield_now().await;
     lifespan::registry::sweep();

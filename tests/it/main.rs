@@ -37,3 +37,4 @@ mod scopes;
 mod scrape;
 mod support;
 mod waker;
+mod workers;

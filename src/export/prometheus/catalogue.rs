@@ -127,6 +127,16 @@ metrics! {
         "Tasks with a verdict (orphaned or overstayed) at the last sweep, by spawn site: the 20 sites with most of them, the rest as other.";
     SCOPE_OPEN = Gauge "lifespan_scope_open" [] ""
         "Scopes that exist and are not closed.";
+    POOL_WORKERS = Gauge "lifespan_pool_workers" ["pool"] ""
+        "Jobs that the pools of this name may run at a time.";
+    POOL_QUEUE_CAPACITY = Gauge "lifespan_pool_queue_capacity" ["pool"] ""
+        "Jobs that may wait in the pools of this name.";
+    POOL_QUEUE_DEPTH = Gauge "lifespan_pool_queue_depth" ["pool"] ""
+        "Jobs that wait for a worker of their pool.";
+    POOL_RUNNING = Gauge "lifespan_pool_running" ["pool"] ""
+        "Jobs that run in a pool.";
+    POOL_REJECTED = Counter "lifespan_pool_rejected_total" ["pool"] ""
+        "Jobs refused, since the pool was full or closed.";
     BLOCKING_JOBS = Gauge "lifespan_blocking_jobs" ["state"] ""
         "Tracked jobs on the blocking pool: queued or running.";
     UNTRACKED_TASKS = Gauge "lifespan_untracked_tasks" [] ""

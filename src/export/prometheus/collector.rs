@@ -13,6 +13,7 @@ use crate::config;
 use crate::registry::{self, KindSummary, Sweep};
 use crate::scope;
 use crate::task::{KindId, MAX_KINDS, Outcome, State};
+use crate::worker;
 
 /// How many kinds a scrape shows by default.
 pub const DEFAULT_KINDS: usize = config::DEFAULT_METRICS_KINDS;
@@ -101,6 +102,7 @@ pub(super) fn families(kinds: usize) -> Vec<MetricFamily> {
         families.extend(of_sweep(sweep));
     }
     families.extend(of_process());
+    families.extend(of_pools());
     families.extend(of_agent());
     families.into_iter().filter_map(Family::finish).collect()
 }
@@ -213,6 +215,23 @@ fn of_process() -> Vec<Family> {
     build.count(&[env!("CARGO_PKG_VERSION"), unstable], 1);
     let scopes = Family::single(&catalogue::SCOPE_OPEN, float(scope::open()));
     vec![scopes, jobs, untracked, build]
+}
+
+fn of_pools() -> Vec<Family> {
+    let mut workers = Family::new(&catalogue::POOL_WORKERS);
+    let mut capacity = Family::new(&catalogue::POOL_QUEUE_CAPACITY);
+    let mut depth = Family::new(&catalogue::POOL_QUEUE_DEPTH);
+    let mut running = Family::new(&catalogue::POOL_RUNNING);
+    let mut rejected = Family::new(&catalogue::POOL_REJECTED);
+    for row in worker::pools() {
+        let pool = &[row.pool.name()][..];
+        workers.count(pool, row.workers as u64);
+        capacity.count(pool, row.queue as u64);
+        depth.count(pool, row.queued);
+        running.count(pool, row.running);
+        rejected.count(pool, row.rejected);
+    }
+    vec![workers, capacity, depth, running, rejected]
 }
 
 fn of_agent() -> Vec<Family> {
