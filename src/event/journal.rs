@@ -86,9 +86,12 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Goes on behind the event of that number, which the journal may still hold: for who was interrupted.
+    /// Goes on behind the event of that number, which the journal may still hold: for who was interrupted. Behind 0,
+    /// it begins with the first event of the process; so it does behind a number that this process has not reached,
+    /// which is of the one before it.
     pub fn after(mut self, seq: u64) -> Self {
-        self.next = seq.saturating_add(1);
+        let told = lock().offered;
+        self.next = if seq > told { 1 } else { seq.saturating_add(1) };
         self
     }
 
@@ -103,9 +106,24 @@ impl Follow {
     /// An event is taken only when it is returned: a call that is dropped has taken none.
     pub async fn next(&mut self) -> Result<Arc<Entry>, Missed> {
         loop {
-            self.news.mark_unchanged();
+            self.readable().await;
             if let Some(next) = self.try_next() {
                 return next;
+            }
+        }
+    }
+
+    /// Waits until [`try_next`](Self::try_next) has something.
+    ///
+    /// # Cancel safety
+    ///
+    /// It takes nothing, and can be dropped at any time.
+    pub async fn readable(&mut self) {
+        loop {
+            // Before looking: an event that comes in between is then heard.
+            self.news.mark_unchanged();
+            if lock().offered >= self.next {
+                return;
             }
             // The sender lives as long as the process.
             let _ = self.news.changed().await;

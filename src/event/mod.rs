@@ -26,6 +26,25 @@ use crate::task::{Outcome, TaskId};
 pub(crate) use journal::emit;
 pub use journal::{Entry, Follow, MAX_BYTES, MAX_ENTRIES, Missed, Recent, follow, recent};
 
+/// The names of all events, in the order in which [`Event`] has them.
+pub(crate) const NAMES: &[&str] = &[
+    "spawned",
+    "ready",
+    "stopping",
+    "stopped",
+    "panicked",
+    "restart_scheduled",
+    "budget_exhausted",
+    "escalated",
+    "stop_timed_out",
+    "aborted",
+    "stuck",
+    "heartbeat",
+    "overdue",
+    "shutdown_initiated",
+    "shutdown_complete",
+];
+
 /// Whom an event is about. What is not known, or does not apply, is `None`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -177,28 +196,92 @@ impl Event {
         }
     }
 
-    /// The bytes of its texts.
-    fn text_bytes(&self) -> usize {
-        let optional = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+    /// Its own facts, under the names that `/debug/events` and logs show. Every output is made from this.
+    pub(crate) fn fields(&self, mut field: impl FnMut(&'static str, Value<'_>)) {
         match self {
-            Self::Stopping { cause } | Self::ShutdownInitiated { cause } => cause.len(),
-            Self::Stopped { error, .. } => optional(error),
+            Self::Spawned { restart } => field("restart", Value::Number(*restart)),
+            Self::Ready { after } | Self::Stuck { after } => field("after_seconds", Value::Time(*after)),
+            Self::Stopping { cause } | Self::ShutdownInitiated { cause } => {
+                field("cause", Value::Text(Some(cause)));
+            }
+            Self::Stopped { outcome, ran, error } => {
+                field("outcome", Value::Word(outcome.name()));
+                field("ran_seconds", Value::Time(*ran));
+                field("error", Value::Text(error.as_deref()));
+            }
             Self::Panicked {
                 message,
                 location,
                 backtrace,
-            } => message
-                .len()
-                .saturating_add(optional(location))
-                .saturating_add(optional(backtrace)),
-            Self::Escalated { to, cause } => optional(to).saturating_add(cause.len()),
-            _ => 0,
+            } => {
+                field("message", Value::Text(Some(message)));
+                field("location", Value::Text(location.as_deref()));
+                field("backtrace", Value::Text(backtrace.as_deref()));
+            }
+            Self::RestartScheduled { delay, restart, of } => {
+                field("delay_seconds", Value::Time(*delay));
+                field("restart", Value::Number((*restart).into()));
+                field("of", Value::Number((*of).into()));
+            }
+            Self::BudgetExhausted { allowed, period } => {
+                field("allowed", Value::Number((*allowed).into()));
+                field("period_seconds", Value::Time(*period));
+            }
+            Self::Escalated { to, cause } => {
+                field("to", Value::Text(to.as_deref()));
+                field("cause", Value::Text(Some(cause)));
+            }
+            Self::StopTimedOut { grace } => field("grace_seconds", Value::Time(*grace)),
+            Self::Aborted => {}
+            Self::Heartbeat { silent } | Self::Overdue { silent } => {
+                field("silent_seconds", Value::Time(*silent));
+            }
+            Self::ShutdownComplete { took, survivors } => {
+                field("took_seconds", Value::Time(*took));
+                field("survivors", Value::Number(*survivors));
+            }
         }
     }
+
+    /// The bytes of its texts.
+    fn text_bytes(&self) -> usize {
+        let mut bytes = 0usize;
+        self.fields(|_, value| {
+            if let Value::Text(Some(text)) = value {
+                bytes = bytes.saturating_add(text.len());
+            }
+        });
+        bytes
+    }
+}
+
+/// One fact of an event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Value<'a> {
+    Number(u64),
+    Time(Duration),
+    /// One of a few words of ours.
+    Word(&'static str),
+    /// Where it is known.
+    Text(Option<&'a str>),
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod samples;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_has_a_name_of_its_own() {
+        let names: Vec<&str> = samples::each().iter().map(Event::name).collect();
+        assert_eq!(names, NAMES);
     }
 }

@@ -1,5 +1,10 @@
 //! What happens is told, to whoever reads or follows the journal.
 
+#[cfg(feature = "server")]
+mod listing;
+#[cfg(feature = "server")]
+mod stream;
+
 use std::future::pending;
 use std::time::Duration;
 
@@ -28,4 +33,15 @@ async fn a_task_that_does_not_stop_is_told_of() {
     let all = recent();
     assert_eq!(all.offered, all.entries.len() as u64 + all.dropped);
     assert!(all.entries.iter().any(|entry| entry.subject.kind == Some(kind)));
+}
+
+/// Makes two events of each of so many tasks, at most 64: `stop_timed_out` and `aborted`.
+#[cfg(feature = "server")]
+async fn make(kind: KindId, tasks: usize) {
+    let scope = Scope::new("events");
+    for _ in 0..tasks {
+        drop(scope.spawn(kind, |_| pending::<()>()));
+    }
+    let report = scope.close(Duration::ZERO).await;
+    assert_eq!(report.late.len(), tasks);
 }
