@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::error::Error;
+use crate::event;
 use crate::registry;
 use crate::task::{cells, exit, panic};
 
@@ -236,13 +237,16 @@ fn until_next(last: Option<(SystemTime, Duration)>, now: SystemTime) -> Duration
     }
 }
 
-/// Takes in exits; often enough that a thread's ring of 256 has room at a thousand exits a second.
+/// Takes in exits; often enough that a thread's ring of 256 has room at a thousand exits a second. And says which
+/// lines of events were left out of the log, for whom there may be no event that says it.
 async fn drain(mut stop: Stop) {
     while !stop.is_stopped() {
         registry::drain();
+        event::flush(false);
         let _ = tokio::time::timeout(DRAIN_EVERY, stop.stopped()).await;
     }
     registry::drain();
+    event::flush(true);
 }
 
 const DRAIN_EVERY: Duration = Duration::from_millis(200);

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use super::{Event, Subject};
+use super::{Event, Subject, log};
 
 /// The most events that the journal holds.
 pub const MAX_ENTRIES: usize = 4_096;
@@ -59,6 +59,13 @@ pub fn recent() -> Recent {
         offered: journal.offered,
         dropped: journal.dropped(),
     }
+}
+
+/// How many events there have been, and how many of them are gone.
+#[cfg(feature = "prometheus")]
+pub(crate) fn counts() -> (u64, u64) {
+    let journal = lock();
+    (journal.offered, journal.dropped())
 }
 
 /// Follows the journal, from the next event on.
@@ -152,12 +159,15 @@ impl Follow {
     }
 }
 
-/// Writes an event into the journal. Runs nothing of the host's.
+/// Writes an event into the journal, and a line of it into the log.
+///
+/// The line goes to the host's subscriber, in the caller: call it under no lock.
 pub(crate) fn emit(subject: Subject, event: Event) {
-    let removed = lock().push(subject, event, SystemTime::now());
+    let (entry, removed) = lock().push(subject, event, SystemTime::now());
     // Outside of the lock, since wakers are not ours.
     NEWS.send_replace(());
     drop(removed);
+    log::write(&entry);
 }
 
 struct Journal {
@@ -185,17 +195,17 @@ impl Journal {
         self.offered.saturating_sub(self.entries.len() as u64)
     }
 
-    /// Returns what had to make room.
-    fn push(&mut self, subject: Subject, event: Event, at: SystemTime) -> Vec<Arc<Entry>> {
+    /// Returns the entry, and what had to make room for it.
+    fn push(&mut self, subject: Subject, event: Event, at: SystemTime) -> (Arc<Entry>, Vec<Arc<Entry>>) {
         self.offered = self.offered.saturating_add(1);
-        let entry = Entry {
+        let entry = Arc::new(Entry {
             seq: self.offered,
             at,
             subject,
             event,
-        };
+        });
         self.bytes = self.bytes.saturating_add(entry.bytes());
-        self.entries.push_back(Arc::new(entry));
+        self.entries.push_back(Arc::clone(&entry));
         let mut removed = Vec::new();
         while self.entries.len() > MAX_ENTRIES || self.bytes > MAX_BYTES {
             let Some(oldest) = self.entries.pop_front() else {
@@ -204,7 +214,7 @@ impl Journal {
             self.bytes = self.bytes.saturating_sub(oldest.bytes());
             removed.push(oldest);
         }
-        removed
+        (entry, removed)
     }
 
     fn find(&self, seq: u64) -> Found {

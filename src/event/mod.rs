@@ -15,6 +15,8 @@
 //! ```
 
 mod journal;
+mod limit;
+mod log;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,11 +25,15 @@ use std::time::Duration;
 use crate::task::kind::KindId;
 use crate::task::{Outcome, TaskId};
 
+#[cfg(feature = "prometheus")]
+pub(crate) use journal::counts;
 pub(crate) use journal::emit;
 pub use journal::{Entry, Follow, MAX_BYTES, MAX_ENTRIES, Missed, Recent, follow, recent};
+pub(crate) use log::flush;
+pub use log::{Lines, LogLevel, lines, log_level};
 
 /// The names of all events, in the order in which [`Event`] has them.
-pub(crate) const NAMES: &[&str] = &[
+pub const NAMES: &[&str] = &[
     "spawned",
     "ready",
     "stopping",
@@ -197,7 +203,7 @@ impl Event {
     }
 
     /// Its own facts, under the names that `/debug/events` and logs show. Every output is made from this.
-    pub(crate) fn fields(&self, mut field: impl FnMut(&'static str, Value<'_>)) {
+    pub(crate) fn fields<'a>(&'a self, mut field: impl FnMut(&'static str, Value<'a>)) {
         match self {
             Self::Spawned { restart } => field("restart", Value::Number(*restart)),
             Self::Ready { after } | Self::Stuck { after } => field("after_seconds", Value::Time(*after)),

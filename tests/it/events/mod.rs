@@ -2,6 +2,7 @@
 
 #[cfg(feature = "server")]
 mod listing;
+mod logs;
 #[cfg(feature = "server")]
 mod stream;
 
@@ -36,7 +37,6 @@ async fn a_task_that_does_not_stop_is_told_of() {
 }
 
 /// Makes two events of each of so many tasks, at most 64: `stop_timed_out` and `aborted`.
-#[cfg(feature = "server")]
 async fn make(kind: KindId, tasks: usize) {
     let scope = Scope::new("events");
     for _ in 0..tasks {
@@ -44,4 +44,11 @@ async fn make(kind: KindId, tasks: usize) {
     }
     let report = scope.close(Duration::ZERO).await;
     assert_eq!(report.late.len(), tasks);
+}
+
+/// The same, in a runtime of its own.
+fn make_now(kind: KindId, tasks: usize) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(make(kind, tasks));
 }

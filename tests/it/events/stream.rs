@@ -12,7 +12,7 @@ use lifespan::{Agent, KindId};
 use serde_json::Value;
 use tower::ServiceExt;
 
-use super::make;
+use super::{make, make_now};
 use crate::client::{connect, get_from, router, send, until};
 
 fn agent() -> (Agent, SocketAddr) {
@@ -79,12 +79,6 @@ impl Client {
             }
         }
     }
-}
-
-fn make_now(kind: KindId, tasks: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(make(kind, tasks));
 }
 
 #[test]
