@@ -3,6 +3,8 @@
 //! Whatever the observed runtime does, this thread has a runtime of its own, so that what runs here answers while
 //! every worker of the other is blocked. Nothing here is tracked, so that the agent is never among what it shows.
 
+mod lives;
+
 use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
@@ -214,7 +216,7 @@ async fn sweep(mut stop: Stop) {
         let last = registry::last_sweep().map(|last| (last.at, last.took));
         let wait = until_next(last, SystemTime::now());
         if wait.is_zero() {
-            registry::sweep();
+            lives::tell_begun(&registry::sweep());
             if clock::recalibrate() {
                 cells::rescale();
             }
@@ -241,12 +243,17 @@ fn until_next(last: Option<(SystemTime, Duration)>, now: SystemTime) -> Duration
 /// lines of events were left out of the log, for whom there may be no event that says it.
 async fn drain(mut stop: Stop) {
     while !stop.is_stopped() {
-        registry::drain();
+        take_in();
         event::flush(false);
         let _ = tokio::time::timeout(DRAIN_EVERY, stop.stopped()).await;
     }
-    registry::drain();
+    take_in();
     event::flush(true);
+}
+
+fn take_in() {
+    registry::drain();
+    lives::tell_ended();
 }
 
 const DRAIN_EVERY: Duration = Duration::from_millis(200);

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "server")]
 mod listing;
+mod lives;
 mod logs;
 #[cfg(feature = "server")]
 mod stream;

@@ -190,7 +190,7 @@ fn the_stop_ends_a_stream_and_does_not_cut_it_off() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_client_is_told_what_it_missed_and_is_sent_little_at_a_time() {
     let kind = KindId::named("event-unread");
-    let start = recent().offered;
+    let start = recent().entries.last().map_or(0, |entry| entry.seq);
     let request = Request::get(format!("/debug/events?after={start}")).header("host", "localhost");
     let request = request.header("accept", "text/event-stream");
     let response = router()
