@@ -68,7 +68,36 @@ pub(crate) fn counts() -> (u64, u64) {
     (journal.offered(), journal.dropped())
 }
 
-/// Follows the journal, from the next event on.
+/// Follows the journal, from the next event on: for a subscriber of your own.
+///
+/// It needs no runtime, and works on any: nothing in it is tokio's but the channel that wakes it. The reader pulls, so
+/// that one that is slow or stuck holds up nobody, and is told what it missed. It gets all events, whatever is logged.
+///
+/// # Examples
+///
+/// A task that hands on what happens to the host's own system:
+///
+/// ```
+/// use lifespan::event::{Event, Missed, follow};
+///
+/// # fn page_somebody(_: &str) {}
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let mut events = follow();
+/// let forwarder = lifespan::spawn("event-forwarder", async move {
+///     loop {
+///         match events.next().await {
+///             Ok(entry) => {
+///                 if let Event::BudgetExhausted { .. } | Event::Stuck { .. } = entry.event {
+///                     page_somebody(entry.event.name());
+///                 }
+///             }
+///             Err(Missed { events, .. }) => page_somebody(&format!("{events} events missed")),
+///         }
+///     }
+/// });
+/// # forwarder.abort();
+/// # }
+/// ```
 pub fn follow() -> Follow {
     Follow {
         news: NEWS.subscribe(),

@@ -4,14 +4,46 @@
 //! tasks, and of what goes wrong with any: single spawns and exits are far too many, and are in
 //! [`registry::exits`](crate::registry::exits).
 //!
+//! | tells | of |
+//! |---|---|
+//! | a [`Scope`](crate::Scope) that closes | its tasks that do not stop in time: `stop_timed_out`, `aborted`, `stuck` |
+//! | an agent | tasks that are [long-lived](crate::Builder::long_lived): `spawned`, `stopped`; of any that panics: `panicked`, `stopped` |
+//!
 //! Those who make events write them into one journal of the process, a ring of bounded length and size; all others read
 //! it: [`recent`] gives what it holds, [`follow`] what comes. A reader that falls behind is told how much it missed.
 //!
+//! # In the log
+//!
+//! Each event is also a line of `tracing`, with the target `lifespan::event`, the event's name as its message, and what
+//! is known of it as fields: `seq`, `task`, `kind`, `name`, `supervisor`, `child`, then the event's own, such as
+//! `outcome` and `ran_seconds` (the message of a panic is `panic`). [`Event::level`] says how loud it is, [`log_level`]
+//! makes a kind quieter. In a storm most lines are left out, and counted: see [`lines`].
+//!
+//! # In JSON
+//!
+//! With feature `server`, [`Entry`], [`Event`] and [`Subject`] implement `serde::Serialize`. An entry is one flat
+//! object: `seq`, `at` (RFC 3339), `event` (its name), `task`, `kind`, `name`, `supervisor`, `child`, and then the
+//! event's own fields. Times are seconds and say so: `ran_seconds`, `delay_seconds`, `grace_seconds`, `after_seconds`,
+//! `silent_seconds`, `period_seconds`, `took_seconds`. What is not known is `null`. Names are stable; later versions
+//! may add fields and events.
+//!
+//! ```json
+//! {"seq":7,"at":"2026-11-24T07:23:03.000001Z","event":"stopped","task":29,"kind":"reader","name":null,
+//!  "supervisor":"ingest","child":"reader","outcome":"failed","ran_seconds":1.5,"error":"no route"}
+//! ```
+//!
 //! # Examples
 //!
+//! Those of the last events that went wrong:
+//!
 //! ```
-//! let told = lifespan::event::recent();
+//! use lifespan::event::{LogLevel, recent};
+//!
+//! let told = recent();
 //! assert_eq!(told.offered, told.entries.len() as u64 + told.dropped);
+//! for entry in told.entries.iter().filter(|entry| entry.event.level() <= LogLevel::Warn) {
+//!     println!("{} {}: {:?}", entry.seq, entry.event, entry.subject.kind);
+//! }
 //! ```
 
 mod journal;

@@ -53,3 +53,33 @@ fn make_now(kind: KindId, tasks: usize) {
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(make(kind, tasks));
 }
+
+#[test]
+fn a_reader_needs_no_runtime_of_tokio() {
+    let kind = KindId::named("event-elsewhere");
+    let mut reader = follow();
+    let maker = std::thread::spawn(move || make_now(kind, 1));
+    let told = futures::executor::block_on(async {
+        loop {
+            if let Ok(entry) = reader.next().await
+                && entry.subject.kind == Some(kind)
+            {
+                return entry.event.name();
+            }
+        }
+    });
+    assert_eq!(told, "stop_timed_out");
+    maker.join().unwrap();
+}
+
+#[test]
+fn a_number_of_another_process_begins_anew() {
+    make_now(KindId::named("event-anew"), 1);
+    let mut reader = follow().after(u64::MAX - 1);
+    // Either the first event, or how many there were before the oldest.
+    let first = match reader.try_next().unwrap() {
+        Ok(entry) => entry.seq,
+        Err(missed) => missed.events,
+    };
+    assert!(first >= 1);
+}
