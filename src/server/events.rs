@@ -111,7 +111,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn parse(query: &Query) -> Result<Self, Refusal> {
+    pub(super) fn parse(query: &Query) -> Result<Self, Refusal> {
         let words: Vec<(&str, &str)> = NAMES.iter().map(|&name| (name, name)).collect();
         let supervisor = query.get("supervisor");
         if let Some(path) = supervisor

@@ -155,3 +155,44 @@ fn write_missed(missed: Missed, to: &mut Vec<u8>) {
     // Memory takes all.
     let _ = write!(to, "event: missed\ndata: {{\"missed\":{}}}\n\n", missed.events);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{self, Event, Subject};
+    use crate::server::query::Query;
+
+    #[test]
+    fn a_piece_is_bounded_in_bytes_and_the_next_goes_on() {
+        let mut feed = Feed {
+            follow: event::follow(),
+            wanted: Wanted::parse(&Query::parse(Some("supervisor=pieces"), &["supervisor"]).unwrap())
+                .unwrap(),
+            left: usize::MAX,
+            stop: None,
+        };
+        for _ in 0..20 {
+            let subject = Subject {
+                supervisor: Some("pieces".into()),
+                ..Subject::default()
+            };
+            let cause = "x".repeat(10_000).into();
+            event::emit(subject, Event::Stopping { cause });
+        }
+        let (mut pieces, mut events) = (0, 0);
+        loop {
+            let mut piece = Vec::new();
+            feed.fill(&mut piece);
+            if piece.is_empty() {
+                break;
+            }
+            assert!(piece.len() < PIECE + 11_000, "{}", piece.len());
+            pieces += 1;
+            events += String::from_utf8(piece)
+                .unwrap()
+                .matches("event: stopping")
+                .count();
+        }
+        assert_eq!((pieces, events), (3, 20));
+    }
+}
