@@ -93,6 +93,7 @@ impl Endpoints {
         let settings = Settings::new()
             .access(access)
             .metrics_kinds(requested.metrics_kinds)
+            .connections(requested.limits.connections)
             .readiness(readiness.clone());
         let counts = Arc::new(Counts::default());
         let endpoints = Self {

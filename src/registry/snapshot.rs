@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::sweep::Spot;
 use crate::clock;
 use crate::task::cells::{Histogram, SLOW_POLL, Totals};
 use crate::task::extra::{self, Extra, Facts};
@@ -280,6 +281,13 @@ pub fn row(id: TaskId) -> Option<Row> {
         let mut records = slab::records(slab).iter().enumerate();
         records.find_map(|(place, record)| read(record, (slab, place), start, |look| look.id == id.get()))
     })
+}
+
+/// The row of a task that a sweep has seen, if it is still alive.
+pub(crate) fn row_at(spot: Spot) -> Option<Row> {
+    let Spot { id, slab, place } = spot;
+    let record = slab::records(slab).get(place)?;
+    read(record, (slab, place), Moment::now(), |look| look.id == id.get())
 }
 
 /// Whether what one look says of a task would make it an orphan, if a second look says the same.

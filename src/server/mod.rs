@@ -10,6 +10,7 @@
 //! | `GET /debug/kinds` | what is known of each kind; with `tokio_unstable` also where untracked tasks were spawned |
 //! | `GET /debug/exits` | the last exits, newest first: `kind=`, `outcome=`, `limit=` |
 //! | `GET /debug/scopes` | the tree of [scopes](crate::scope), each before those in it: `limit=` |
+//! | `GET /debug/events` | the last [events](crate::event), oldest first: see below |
 //! | `GET /debug/pprof/` | which profiles there are |
 //!
 //! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned|overstayed`,
@@ -18,6 +19,13 @@
 //! counts all that match, of which at most `limit` are shown (by default [`DEFAULT_ROWS`], at most [`MAX_ROWS`]).
 //! With `Accept: application/x-ndjson` it streams one row a line, all that match unless there is a limit, in bounded
 //! memory. Rows are weakly consistent: see [`registry`](crate::registry).
+//!
+//! `/debug/events` takes `kind=NAME`, `event=NAME`, `supervisor=PATH`, `after=SEQ` and `limit=N`, and answers
+//! `{"sampled_at", "total", "truncated", "offered", "dropped", "events"}`, of which `dropped` are gone from the
+//! journal. With `Accept: text/event-stream` it follows the journal, from the next event on or behind `after=` or
+//! `Last-Event-ID`: `id` is the event's number, `event` its name, `data` the same object. A client that falls behind
+//! gets an event `missed` with `{"missed":N}`. At most [`MAX_FOLLOWERS`] follow at a time; a further one is answered
+//! with 503.
 //!
 //! A parameter that is unknown, given twice or out of range is answered with 400 and what is allowed; what this
 //! build or version does not have with 501 and why.
@@ -42,8 +50,11 @@
 
 mod connection;
 mod dump;
+mod event_json;
+mod events;
 mod exits;
 mod filter;
+mod following;
 mod group;
 mod guard;
 mod health;
@@ -66,6 +77,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use tokio::sync::Semaphore;
 
 use crate::config;
 use crate::readiness::Readiness;
@@ -77,12 +89,18 @@ pub use serve::{
     DEFAULT_HEADER_TIMEOUT, DEFAULT_MAX_CONNECTIONS, IDLE_TIMEOUT, MAX_HEADER_BYTES, MAX_HEADERS,
 };
 
+/// How many clients follow the events at most, each of which holds its connection; of the agent's own server, not
+/// more than a quarter of its connections.
+pub const MAX_FOLLOWERS: usize = 4;
+
 /// What the endpoints need to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
     access: Access,
     metrics_kinds: usize,
     readiness: Readiness,
+    /// Places for those who follow the events.
+    followers: Arc<Semaphore>,
 }
 
 impl Settings {
@@ -93,6 +111,7 @@ impl Settings {
             access: Access::new(),
             metrics_kinds: config::DEFAULT_METRICS_KINDS,
             readiness: Readiness::new(),
+            followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
         }
     }
 
@@ -107,6 +126,12 @@ impl Settings {
     #[must_use]
     pub fn metrics_kinds(mut self, kinds: usize) -> Self {
         self.metrics_kinds = kinds;
+        self
+    }
+
+    /// Leaves most of so many connections to those who do not follow the events.
+    pub(crate) fn connections(mut self, connections: usize) -> Self {
+        self.followers = Arc::new(Semaphore::new((connections / 4).clamp(1, MAX_FOLLOWERS)));
         self
     }
 
@@ -142,6 +167,7 @@ pub fn router(settings: &Settings) -> Router {
         .route("/debug/kinds", get(kinds::kinds))
         .route("/debug/exits", get(exits::exits))
         .route("/debug/scopes", get(scopes::scopes))
+        .route("/debug/events", get(events::events))
         .route("/debug/pprof", get(pprof::to_index))
         .route("/debug/pprof/", get(pprof::index))
         .route("/debug/pprof/{*profile}", get(pprof::profile))

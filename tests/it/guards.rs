@@ -8,7 +8,7 @@ use lifespan::server::{self, Access, Settings};
 
 use crate::client::{ask, router};
 
-const ROUTES: [&str; 12] = [
+const ROUTES: [&str; 13] = [
     "/",
     "/metrics",
     "/livez",
@@ -18,6 +18,7 @@ const ROUTES: [&str; 12] = [
     "/debug/kinds",
     "/debug/exits",
     "/debug/scopes",
+    "/debug/events",
     "/debug/pprof",
     "/debug/pprof/",
     "/debug/pprof/tasks",

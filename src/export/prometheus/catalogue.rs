@@ -155,6 +155,12 @@ metrics! {
         "Exits that found no room before they were read.";
     EXITS_EVICTED = Counter "lifespan_agent_exits_evicted_total" [] ""
         "Exits that made room in the history for later ones.";
+    EVENTS = Counter "lifespan_agent_events_total" [] ""
+        "Events told: those in the journal, and those dropped.";
+    EVENTS_DROPPED = Counter "lifespan_agent_events_dropped_total" [] ""
+        "Events that made room in the journal for later ones, or found none.";
+    EVENT_LINES_SUPPRESSED = Counter "lifespan_agent_event_lines_suppressed_total" [] ""
+        "Lines of events left out of the log, since there were too many of their sort.";
     FOREIGN_REFUSED = Counter "lifespan_agent_foreign_tasks_refused_total" [] "" only "tokio_unstable"
         "Untracked tasks whose spawn site found no room.";
     SWEEP_SECONDS = Gauge "lifespan_agent_sweep_seconds" [] "seconds"

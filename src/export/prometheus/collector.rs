@@ -10,6 +10,7 @@ use super::catalogue::{self, CATALOGUE, Metric};
 use super::family::{Family, float};
 use super::{leaked, scrape};
 use crate::config;
+use crate::event;
 use crate::registry::{self, KindSummary, Sweep};
 use crate::scope;
 use crate::task::{KindId, MAX_KINDS, Outcome, State};
@@ -236,6 +237,7 @@ fn of_pools() -> Vec<Family> {
 
 fn of_agent() -> Vec<Family> {
     let health = registry::health();
+    let (offered, dropped) = event::counts();
     let single = |metric, value| Family::single(metric, float(value));
     vec![
         single(&catalogue::RECORD_BYTES, health.record_bytes),
@@ -244,6 +246,9 @@ fn of_agent() -> Vec<Family> {
         single(&catalogue::EXITS_DRAINED, health.exits_drained),
         single(&catalogue::EXITS_DROPPED, health.exits_dropped),
         single(&catalogue::EXITS_EVICTED, health.exits_evicted),
+        single(&catalogue::EVENTS, offered),
+        single(&catalogue::EVENTS_DROPPED, dropped),
+        single(&catalogue::EVENT_LINES_SUPPRESSED, event::lines().suppressed),
         #[cfg(tokio_unstable)]
         single(&catalogue::FOREIGN_REFUSED, registry::foreign().refused),
         scrape::seconds(),
