@@ -15,6 +15,7 @@ use gimli::{BaseAddresses, EhFrameHdr, LittleEndian, Pointer};
 use object::Endianness;
 use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -109,12 +110,11 @@ impl Modules {
         let memory = File::open("/proc/self/mem")?;
         let mut changes = Changes::default();
         let mut before = std::mem::take(&mut self.known);
-        let images = images(&text);
-        self.known.reserve_exact(images.len());
+        let maps = Maps::parse(&text);
         let mut come = Vec::new();
-        for image in images {
+        for image in &maps.images {
             let same = |module: &Module| {
-                module.range == image.range && module.file == image.file && *module.path == *image.path
+                module.range.start == image.start && module.file == image.file && *module.path == *image.path
             };
             match before.iter().position(same) {
                 Some(at) => self.known.push(before.swap_remove(at)),
@@ -125,9 +125,12 @@ impl Modules {
         changes.gone = before;
         let mut room = MAX_TABLE_BYTES.saturating_sub(self.bytes());
         for image in come {
-            let Some(module) = load(&memory, &image, room) else {
+            let Some(module) = load(&memory, image, &maps.code, room) else {
                 continue;
             };
+            if self.known.len() >= MAX_MODULES {
+                break;
+            }
             room = room.saturating_sub(module.bytes());
             changes.come.push(module.clone());
             self.known.push(module);
@@ -155,41 +158,48 @@ const MAX_MODULES: usize = 1024;
 /// The most bytes of unwind tables that are held.
 const MAX_TABLE_BYTES: usize = 64 << 20;
 
+/// What segments are aligned to at the least.
+const PAGE: u64 = 4096;
+
 /// By how much is read of a table whose end is not known.
 const CHUNK: usize = 256 << 10;
 
-/// A file that is mapped with code in it.
-#[derive(Debug, PartialEq)]
-struct Image<'a> {
-    range: Range<u64>,
-    path: &'a str,
-    file: (u64, u64, u64),
-    code: bool,
+/// What the text of `/proc/self/maps` says of code.
+#[derive(Debug, Default, PartialEq)]
+struct Maps<'a> {
+    /// Where a file is mapped from its beginning, and anywhere with code in it.
+    images: Vec<Image<'a>>,
+    /// What can be executed.
+    code: Vec<Range<u64>>,
 }
 
-/// The images in the text of `/proc/self/maps`.
-fn images(maps: &str) -> Vec<Image<'_>> {
-    let mut images: Vec<Image<'_>> = Vec::new();
-    for mapping in maps.lines().filter_map(mapping) {
-        let (range, code, offset, file, path) = mapping;
-        match images.last_mut() {
-            Some(last) if offset != 0 && last.path == path && last.file == file => {
-                last.range.end = range.end;
-                last.code |= code;
+#[derive(Debug, PartialEq)]
+struct Image<'a> {
+    start: u64,
+    path: &'a str,
+    file: (u64, u64, u64),
+}
+
+impl<'a> Maps<'a> {
+    fn parse(text: &'a str) -> Self {
+        let (mut maps, mut with_code) = (Self::default(), HashSet::new());
+        for (range, is_code, offset, file, path) in text.lines().filter_map(mapping) {
+            if is_code {
+                maps.code.push(range.clone());
+                with_code.insert((file, path));
             }
-            // Only where the file begins is there a header to read.
-            _ if offset == 0 => images.push(Image {
-                range,
-                path,
-                file,
-                code,
-            }),
-            _ => {}
+            if offset == 0 && (path.starts_with('/') || path == "[vdso]") {
+                maps.images.push(Image {
+                    start: range.start,
+                    path,
+                    file,
+                });
+            }
         }
+        maps.images
+            .retain(|image| with_code.contains(&(image.file, image.path)));
+        maps
     }
-    images.retain(|image| image.code);
-    images.truncate(MAX_MODULES);
-    images
 }
 
 type Mapping<'a> = (Range<u64>, bool, u64, (u64, u64, u64), &'a str);
@@ -208,11 +218,8 @@ fn mapping(line: &str) -> Option<Mapping<'_>> {
     let offset = hex(word()?)?;
     let (major, minor) = word()?.split_once(':')?;
     let inode = word()?.parse().ok()?;
-    // Paths may have blanks in them, and end in ` (deleted)`.
+    // Paths may have blanks in them, and end in ` (deleted)`. Without a path, there is still a blank.
     let path = rest;
-    if !path.starts_with('/') && path != "[vdso]" {
-        return None;
-    }
     let range = hex(start)?..hex(end)?;
     Some((
         range,
@@ -223,29 +230,43 @@ fn mapping(line: &str) -> Option<Mapping<'_>> {
     ))
 }
 
-/// Reads an image's headers and tables from memory; nothing where it is no ELF image, or gone.
-fn load(memory: &File, image: &Image<'_>, room: usize) -> Option<Module> {
-    let size = image.range.end.checked_sub(image.range.start)?;
-    let mut head = vec![0; usize::try_from(size.min(4096)).ok()?];
-    memory.read_exact_at(&mut head, image.range.start).ok()?;
-    let header = elf::FileHeader64::<Endianness>::parse(&*head).ok()?;
+/// Reads an image's headers and tables from memory; nothing where it is no ELF image with code, or gone.
+fn load(memory: &File, image: &Image<'_>, code: &[Range<u64>], room: usize) -> Option<Module> {
+    let mut head = [0; 4096];
+    memory.read_exact_at(&mut head, image.start).ok()?;
+    let header = elf::FileHeader64::<Endianness>::parse(&head[..]).ok()?;
     let endian = header.endian().ok()?;
-    let segments = header.program_headers(endian, &*head).ok()?;
-    let loaded = |kind| {
+    let segments = header.program_headers(endian, &head[..]).ok()?;
+    let of_kind = |kind| {
         segments
             .iter()
             .filter(move |segment| segment.p_type(endian) == kind)
-            .map(move |segment| {
-                let at = segment.p_vaddr(endian);
-                at..at.saturating_add(segment.p_filesz(endian))
-            })
     };
-    let lowest = loaded(elf::PT_LOAD).map(|segment| segment.start).min()? & !0xfff;
-    let bias = image.range.start.wrapping_sub(lowest);
-    let inside = |range: &Range<u64>| {
-        let (start, end) = (range.start.wrapping_add(bias), range.end.wrapping_add(bias));
-        start < end && image.range.start <= start && end <= image.range.end
+    let range_of = |segment: &elf::ProgramHeader64<Endianness>| {
+        let at = segment.p_vaddr(endian);
+        at..at.saturating_add(segment.p_filesz(endian))
     };
+    let lowest = of_kind(elf::PT_LOAD)
+        .map(|segment| segment.p_vaddr(endian))
+        .min()?
+        & !(PAGE - 1);
+    let highest = of_kind(elf::PT_LOAD)
+        .map(|segment| segment.p_vaddr(endian).saturating_add(segment.p_memsz(endian)))
+        .max()?;
+    let range = image.start..image.start.checked_add(highest.checked_sub(lowest)?)?;
+    let bias = image.start.wrapping_sub(lowest);
+    // A file's first page is mapped again where its second segment begins in it, and where somebody reads it as data.
+    // Only where its code is code is it loaded.
+    let is_code = |address: &u64| code.iter().any(|code| code.contains(address));
+    of_kind(elf::PT_LOAD)
+        .filter(|segment| segment.p_flags(endian).contains(elf::PF_X))
+        .map(|segment| segment.p_vaddr(endian).wrapping_add(bias))
+        .find(is_code)?;
+    let inside = |part: &Range<u64>| {
+        let (start, end) = (part.start.wrapping_add(bias), part.end.wrapping_add(bias));
+        start < end && range.start <= start && end <= range.end
+    };
+    let loaded = |kind| of_kind(kind).map(range_of).filter(inside);
     let read = |range: Range<u64>, room: usize| {
         let len = usize::try_from(range.end - range.start)
             .ok()
@@ -257,14 +278,13 @@ fn load(memory: &File, image: &Image<'_>, room: usize) -> Option<Module> {
         Some(bytes)
     };
     let build_id = loaded(elf::PT_NOTE)
-        .filter(inside)
         .filter_map(|range| read(range, 4096))
         .find_map(|notes| build_id(&notes));
-    let tables = loaded(elf::PT_GNU_EH_FRAME).find(inside).and_then(|range| {
+    let tables = loaded(elf::PT_GNU_EH_FRAME).next().and_then(|range| {
         let at = range.start;
         let header = read(range, room)?;
         let start = frames_start(&header, at)?;
-        let segment = loaded(elf::PT_LOAD).find(|segment| segment.contains(&start) && inside(segment))?;
+        let segment = loaded(elf::PT_LOAD).find(|segment| segment.contains(&start))?;
         let room = room.checked_sub(header.len())?;
         let frames = frames(start..segment.end, room, |range| read(range, usize::MAX))?;
         Some(Tables {
@@ -279,7 +299,7 @@ fn load(memory: &File, image: &Image<'_>, room: usize) -> Option<Module> {
         })
     });
     Some(Module {
-        range: image.range.clone(),
+        range,
         bias,
         path: image.path.into(),
         file: image.file,
@@ -346,5 +366,105 @@ pub(super) fn build_id(notes: &[u8]) -> Option<Box<[u8]>> {
             return Some(value.into());
         }
         rest = rest.get(end.checked_next_multiple_of(4)?..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_told_from_other_mappings() {
+        let maps = "\
+55d000-55e000 r--p 00000000 fe:01 42                         /usr/bin/a b
+55e000-560000 r-xp 00001000 fe:01 42                         /usr/bin/a b
+560000-561000 rw-p 00000000 00:00 0 
+561000-570000 r--p 00000000 fe:01 43                         /var/lib/data
+7f0000-7f1000 r--p 00000000 fe:01 44                         /usr/lib/libx.so (deleted)
+7f1000-7f2000 r-xp 00000000 fe:01 44                         /usr/lib/libx.so (deleted)
+7f3000-7f4000 rwxp 00000000 00:00 0 
+7f5000-7f6000 r-xp 00000000 00:00 0                          [vdso]
+no mapping at all
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0      [vsyscall]
+";
+        let found = Maps::parse(maps);
+        let images: Vec<_> = found
+            .images
+            .iter()
+            .map(|image| (image.start, image.path))
+            .collect();
+        assert_eq!(
+            images,
+            [
+                (0x55_d000, "/usr/bin/a b"),
+                (0x7f_0000, "/usr/lib/libx.so (deleted)"),
+                // Not one: its code is elsewhere, as its headers tell.
+                (0x7f_1000, "/usr/lib/libx.so (deleted)"),
+                (0x7f_5000, "[vdso]"),
+            ]
+        );
+        assert_eq!(found.images[0].file, (0xfe, 1, 42));
+        assert_eq!(found.code.len(), 5);
+    }
+
+    #[test]
+    fn a_table_ends_with_its_terminator_or_its_segment() {
+        let entry = |length: u32| {
+            let mut bytes = length.to_le_bytes().to_vec();
+            bytes.resize(4 + length as usize, 7);
+            bytes
+        };
+        let read_of = |bytes: Vec<u8>, room| {
+            let end = bytes.len() as u64;
+            frames(0..end, room, |range| {
+                let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+                Some(bytes[range].to_vec())
+            })
+        };
+        let two = [entry(12), entry(20)].concat();
+        let ended = [two.clone(), vec![0; 4], vec![9; 100]].concat();
+        assert_eq!(read_of(ended, 1000), Some(two.clone()));
+        assert_eq!(read_of(two.clone(), 1000), Some(two.clone()));
+        assert_eq!(read_of(two.clone(), 10), None, "there is no room");
+        let long = [two.clone(), entry(1 << 20), vec![0; 4]].concat();
+        assert_eq!(
+            read_of(long.clone(), 2 << 20).map(|bytes| bytes.len()),
+            Some(long.len() - 4)
+        );
+        // A length that leads out of it.
+        let wild = [two, vec![0xff; 8]].concat();
+        assert_eq!(read_of(wild.clone(), 1000), Some(wild));
+        // It goes away while it is read.
+        assert_eq!(frames(0..100, 1000, |_| None), None);
+    }
+
+    #[test]
+    fn a_build_id_is_found_among_notes() {
+        let note = |kind: u32, name: &[u8], value: &[u8]| {
+            let mut bytes = Vec::new();
+            for word in [
+                u32::try_from(name.len()).unwrap(),
+                u32::try_from(value.len()).unwrap(),
+                kind,
+            ] {
+                bytes.extend(word.to_le_bytes());
+            }
+            for part in [name, value] {
+                bytes.extend(part);
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+            }
+            bytes
+        };
+        let notes = [
+            note(1, b"GNU\0", &[1; 16]),
+            note(3, b"odd\0\0", &[2; 5]),
+            note(3, b"GNU\0", &[3; 20]),
+        ];
+        assert_eq!(build_id(&notes.concat()).as_deref(), Some(&[3; 20][..]));
+        assert_eq!(build_id(&notes[..2].concat()), None);
+        assert_eq!(build_id(&[0xff; 64]), None);
+        let mut cut = notes.concat();
+        cut.pop();
+        assert_eq!(build_id(&cut), None);
     }
 }
