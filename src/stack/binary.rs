@@ -316,3 +316,102 @@ const WANTED: &[SectionId] = &[
     SectionId::DebugStr,
     SectionId::DebugStrOffsets,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::library;
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    /// The library of these tests, read once.
+    static LIBRARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::read(library(&folder, "binary")).unwrap()
+    });
+
+    /// What is found in a file of these bytes, at every address.
+    fn read(bytes: &[u8], room: usize) -> Result<(Binary, Vec<Place>), Missing> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let now = file.as_file().metadata().unwrap();
+        let device = now.dev();
+        let module = Module {
+            range: 0..0x8000,
+            bias: 0,
+            path: file.path().to_str().unwrap().into(),
+            file: (libc::major(device).into(), libc::minor(device).into(), now.ino()),
+            build_id: None,
+            lowest: 0,
+            tables: None,
+        };
+        let binary = Binary::load(&module, room)?;
+        let places = (0..0x8000)
+            .step_by(4)
+            .flat_map(|address| binary.places(address))
+            .collect();
+        Ok((binary, places))
+    }
+
+    fn has(places: &[Place], function: &str) -> bool {
+        places.iter().any(|place| {
+            place
+                .function
+                .as_deref()
+                .is_some_and(|name| name.contains(function))
+        })
+    }
+
+    #[test]
+    fn without_room_for_debug_information_names_remain() {
+        let (binary, places) = read(&LIBRARY, 1 << 20).unwrap();
+        assert!(has(&places, "visit_me") && has(&places, "inlined"), "{places:#?}");
+        assert!(places.iter().any(|place| place.line.is_some()));
+        let (fewer, places) = read(&LIBRARY, binary.bytes() - 1).unwrap();
+        assert!(
+            has(&places, "visit_me") && !has(&places, "inlined"),
+            "{places:#?}"
+        );
+        assert!(places.iter().all(|place| place.line.is_none()));
+        assert!(fewer.bytes() < binary.bytes());
+        assert_eq!(read(&LIBRARY, 100).err(), Some(Missing::Room));
+    }
+
+    #[test]
+    fn what_is_no_library_is_damaged() {
+        for bytes in [&[][..], b"#!/bin/sh\n", &LIBRARY[..100], &LIBRARY[..2000]] {
+            assert_eq!(read(bytes, 1 << 20).err(), Some(Missing::Damaged));
+        }
+    }
+
+    #[test]
+    fn what_would_block_is_not_opened() {
+        assert!(open("/dev/null").is_err(), "no file");
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        assert!(open(pipe.to_str().unwrap()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_do_no_harm(
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..64),
+            keep in prop_oneof![Just(None), any::<prop::sample::Index>().prop_map(Some)],
+        ) {
+            let mut bytes = LIBRARY.clone();
+            for (at, value) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if let Some(keep) = keep {
+                bytes.truncate(keep.index(bytes.len()));
+            }
+            // Whatever is found: nothing panics, and no more is held than is there.
+            if let Ok((binary, _)) = read(&bytes, 1 << 20) {
+                assert!(binary.bytes() <= bytes.len() * 2);
+            }
+        }
+    }
+}

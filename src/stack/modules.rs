@@ -53,6 +53,22 @@ pub(super) struct Table {
     pub(super) bytes: Arc<[u8]>,
 }
 
+impl Tables {
+    /// Nothing where the header leads out of the frames: the loader does not look, and gimli trusts it.
+    pub(super) fn new(header: Table, frames: Table) -> Option<Self> {
+        let bases = BaseAddresses::default().set_eh_frame_hdr(header.at);
+        let parsed = EhFrameHdr::new(&header.bytes, LittleEndian)
+            .parse(&bases, 8)
+            .ok()?;
+        let within = frames.range();
+        let all_within = parsed.table()?.iter(&bases).all(|entry| match entry {
+            Ok((_, Pointer::Direct(frame))) => within.contains(&frame),
+            _ => false,
+        });
+        all_within.then_some(Self { header, frames })
+    }
+}
+
 impl Table {
     pub(super) fn range(&self) -> Range<u64> {
         self.at..self.at.saturating_add(self.bytes.len() as u64)
@@ -98,6 +114,12 @@ impl Modules {
     /// Bytes of tables held.
     pub(crate) fn bytes(&self) -> usize {
         self.known.iter().map(Module::bytes).sum()
+    }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.known = Vec::new();
+        self.departures += 1;
     }
 
     /// Looks again. What stands where it stood is kept as it is.
@@ -287,16 +309,16 @@ fn load(memory: &File, image: &Image<'_>, code: &[Range<u64>], room: usize) -> O
         let segment = loaded(elf::PT_LOAD).find(|segment| segment.contains(&start))?;
         let room = room.checked_sub(header.len())?;
         let frames = frames(start..segment.end, room, |range| read(range, usize::MAX))?;
-        Some(Tables {
-            header: Table {
+        Tables::new(
+            Table {
                 at,
                 bytes: header.into(),
             },
-            frames: Table {
+            Table {
                 at: start,
                 bytes: frames.into(),
             },
-        })
+        )
     });
     Some(Module {
         range,
