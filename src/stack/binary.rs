@@ -52,12 +52,8 @@ impl Binary {
     ///
     /// Debug information that finds no room, or is compressed, is left out: names remain.
     pub(super) fn load(module: &Module, room: usize) -> Result<Self, Missing> {
-        let file = open(&module.path).map_err(|_| Missing::File)?;
-        Self::read(&file, module, room)
-    }
-
-    fn read(file: &File, module: &Module, room: usize) -> Result<Self, Missing> {
-        let cache = ReadCache::new(file);
+        let (file, own) = open(&module.path).map_err(|_| Missing::File)?;
+        let cache = ReadCache::new(&file);
         let damaged = |_| Missing::Damaged;
         let header = elf::FileHeader64::<Endianness>::parse(&cache).map_err(damaged)?;
         let endian = header.endian().map_err(damaged)?;
@@ -77,12 +73,12 @@ impl Binary {
             })
             .collect();
         let room = &mut { room };
-        if !is_same(file, module, &all) {
+        if !own && !is_same(&file, module, &all) {
             return Err(Missing::Replaced);
         }
         let before = *room;
-        let names = Names::read(file, &all, room)?;
-        let lines = lines(file, &all, room);
+        let names = Names::read(&file, &all, room)?;
+        let lines = lines(&file, &all, room);
         Ok(Self {
             names,
             lines,
@@ -110,11 +106,10 @@ impl Binary {
                 line: None,
             });
         }
-        // The outermost is the one that has a symbol.
-        if let Some(outermost) = places.last_mut()
-            && outermost.function.is_none()
-        {
-            outermost.function = self.names.find(address);
+        // The outermost is the one that has a symbol. It tells more than debug information of lines only, in which
+        // functions have the last part of their name.
+        if let Some(outermost) = places.last_mut() {
+            outermost.function = self.names.find(address).or_else(|| outermost.function.take());
         }
         places
     }
@@ -171,9 +166,9 @@ impl Section {
     }
 }
 
-/// Opens what a path of the list of mappings leads to.
-fn open(path: &str) -> io::Result<File> {
-    // The program itself can be had though its file was replaced or removed.
+/// Opens what a path of the list of mappings leads to, and says whether that is the running program itself.
+fn open(path: &str) -> io::Result<(File, bool)> {
+    // Which can be had though its file was replaced or removed.
     let own = std::fs::read_link("/proc/self/exe").is_ok_and(|own| own.to_str() == Some(path));
     let path = if own { "/proc/self/exe" } else { path };
     // Should the path lead to a pipe by now, an open that waits would wait for ever.
@@ -182,22 +177,17 @@ fn open(path: &str) -> io::Result<File> {
         .custom_flags(libc::O_NONBLOCK)
         .open(path)?;
     if file.metadata()?.is_file() {
-        Ok(file)
+        Ok((file, own))
     } else {
         Err(io::ErrorKind::InvalidInput.into())
     }
 }
 
-/// Whether a file is the one that was loaded: by what its linker called it, else by its inode.
+/// Whether a file is the one that was loaded: by what its linker called it, else by its inode, which no other file has
+/// while it is mapped. Devices are not compared, since some file systems give a mapping another one than a file.
 fn is_same(file: &File, module: &Module, sections: &[Section]) -> bool {
     let Some(loaded) = &module.build_id else {
-        let (major, minor, inode) = module.file;
-        return file.metadata().is_ok_and(|now| {
-            let device = now.dev();
-            now.ino() == inode
-                && u64::from(libc::major(device)) == major
-                && u64::from(libc::minor(device)) == minor
-        });
+        return file.metadata().is_ok_and(|now| now.ino() == module.inode);
     };
     sections
         .iter()
@@ -335,12 +325,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         let now = file.as_file().metadata().unwrap();
-        let device = now.dev();
         let module = Module {
             range: 0..0x8000,
             bias: 0,
             path: file.path().to_str().unwrap().into(),
-            file: (libc::major(device).into(), libc::minor(device).into(), now.ino()),
+            inode: now.ino(),
             build_id: None,
             lowest: 0,
             tables: None,

@@ -259,7 +259,7 @@ mod tests {
             ),
         ) {
             let mut unwinder = shared();
-            let Module { range, bias, path, file, lowest, tables, .. } = unwinder.modules.find(code()).unwrap().clone();
+            let Module { range, bias, path, inode, lowest, tables, .. } = unwinder.modules.find(code()).unwrap().clone();
             let Tables { header: index, frames } = tables.unwrap();
             let damaged = |table: &Table| {
                 let mut bytes = table.bytes.to_vec();
@@ -274,7 +274,7 @@ mod tests {
                 Tables::new(index, damaged(&frames))
             };
             unwinder.inner.remove_module(range.start);
-            unwinder.inner.add_module(super::tables(Module { range, bias, path, file, build_id: None, lowest, tables }));
+            unwinder.inner.add_module(super::tables(Module { range, bias, path, inode, build_id: None, lowest, tables }));
             for (ip, words) in stacks {
                 check(&mut unwinder, &Registers { ip, sp: SP, fp: SP, lr: ip }, &words, false);
             }
