@@ -127,6 +127,8 @@ metrics! {
         "Tasks with a verdict (orphaned or overstayed) at the last sweep, by spawn site: the 20 sites with most of them, the rest as other.";
     SCOPE_OPEN = Gauge "lifespan_scope_open" [] ""
         "Scopes that exist and are not closed.";
+    SHUTDOWN_PHASE = Gauge "lifespan_shutdown_phase" [] ""
+        "How far the shutdown is: 0 running, 1 not ready, 2 draining, 3 complete.";
     BLOCKING_JOBS = Gauge "lifespan_blocking_jobs" ["state"] ""
         "Tracked jobs on the blocking pool: queued or running.";
     UNTRACKED_TASKS = Gauge "lifespan_untracked_tasks" [] ""
