@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::course::{self, Phase};
 use super::system::Signal;
 use crate::event::{self, Event, Subject};
 use crate::registry::{self, Nature, Row};
@@ -31,15 +32,18 @@ pub(super) enum Why {
 pub(super) fn say(why: Why, after: Duration) {
     let total = registry::kinds().iter().map(|kind| kind.live()).sum();
     let mut out = BufWriter::new(standard_error());
+    // A drain that was complete has told of them.
+    let untold = course::phase() < Phase::Complete;
     // Where nobody reads it, the exit code still says that there was something.
-    let _ = write(&mut out, why, total, |row| tell(row, after));
-    event::emit(
-        Subject::default(),
-        Event::ShutdownComplete {
-            took: after,
-            survivors: total,
-        },
-    );
+    let _ = write(&mut out, why, total, |row| {
+        if untold {
+            tell(row, after);
+        }
+    });
+    if untold {
+        let (took, survivors) = (after, total);
+        event::emit(Subject::default(), Event::ShutdownComplete { took, survivors });
+    }
 }
 
 /// What matters most is out before the rest is looked for: there may be no time for that.

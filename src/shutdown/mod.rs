@@ -19,7 +19,8 @@
 //!
 //! * When the deadline is over, counted from the initiation, the process ends by `_exit`: no destructor runs, no buffer
 //!   is flushed. The last second of it (a quarter, where it is shorter than four) is for naming the survivors on
-//!   standard error and in [events](crate::event): kind, name, id, age and spawn site of each.
+//!   standard error and in [events](crate::event): kind, name, id, age and spawn site of each tracked task, those first
+//!   that run. Without recording there are no names.
 //! * A second signal ends the process at once, with the code that a shell shows for that signal: 143 for SIGTERM, 130 for
 //!   SIGINT. Survivors are named as far as 50 ms allow. A first signal in a shutdown that was initiated otherwise does
 //!   nothing more.
