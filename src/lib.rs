@@ -90,6 +90,7 @@ mod ring;
 pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod shutdown;
 #[cfg(feature = "profile")]
 #[expect(dead_code, unused_imports, reason = "probes come next")]
 mod stack;
@@ -99,6 +100,7 @@ pub mod worker;
 pub use agent::Agent;
 pub use error::Error;
 pub use scope::{Reason, Scope};
+pub use shutdown::run;
 pub use worker::WorkerPool;
 
 pub use task::{

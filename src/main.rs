@@ -19,7 +19,7 @@ fn run(command: &cli::Command) -> ExitCode {
         cli::Command::Demo(args) => demo::run(args),
     };
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Not `eprintln`, which panics where nobody reads standard error any more.
             let _ = writeln!(io::stderr(), "lifespan: {error}");

@@ -49,8 +49,11 @@ mod standing;
 mod try_join;
 mod view;
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
+use std::slice;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -65,6 +68,7 @@ use crate::task::{AnyOutput, Classify, spawn_outside, text};
 
 pub use cleanup::{CleanupRefused, MAX_CLEANUPS};
 pub use close::ABORT_WAIT;
+pub(crate) use close::{Found, GivenUp};
 pub use context::Context;
 pub use reason::{Cause, Reason};
 pub use report::{CleanupFault, Fate, Fault, Late, Report};
@@ -332,7 +336,38 @@ impl Scope {
     ///
     /// Outside of a tokio runtime with timers.
     pub async fn close(&self, grace: Duration) -> Report {
-        close::close(&self.node, grace).await
+        let start = Instant::now();
+        let found = close::close(slice::from_ref(&self.node), grace, &mut GivenUp::default()).await;
+        Report {
+            scope: Arc::clone(&self.node.path),
+            took: start.elapsed(),
+            late: found.late,
+            cleanups: found.cleanups,
+        }
+    }
+
+    /// Closes several at a time, but for tasks that an earlier close has given up.
+    pub(crate) async fn close_all(scopes: &[Self], grace: Duration, given_up: &mut GivenUp) -> Found {
+        let nodes: Vec<_> = scopes.iter().map(|scope| Arc::clone(&scope.node)).collect();
+        close::close(&nodes, grace, given_up).await
+    }
+
+    /// The scopes in it that are not closed, those in them left out; the last made first, all of one name together.
+    pub(crate) fn stages(&self) -> Vec<Vec<Self>> {
+        let mut children = self.node.children();
+        children.retain(|child| !child.lock().standing.is_closed());
+        children.sort_by_key(|child| Reverse(child.id));
+        let (mut stages, mut at) = (Vec::<Vec<Self>>::new(), HashMap::new());
+        for child in children {
+            let stage = *at.entry(child.name.clone()).or_insert(stages.len());
+            if stage == stages.len() {
+                stages.push(Vec::new());
+            }
+            if let Some(stage) = stages.get_mut(stage) {
+                stage.push(Self { node: child });
+            }
+        }
+        stages
     }
 
     fn of(node: &Arc<Node>) -> Self {

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cleanup::Cleanup;
+use super::close::GivenUp;
 use super::reason::Reason;
 use super::standing::Standing;
 use crate::task::TaskId;
@@ -154,7 +155,7 @@ impl Node {
         walk(vec![Arc::clone(self)]).collect()
     }
 
-    fn children(&self) -> Vec<Arc<Self>> {
+    pub(super) fn children(&self) -> Vec<Arc<Self>> {
         // Let go of after the lock: the last hold on a child takes the lock to leave.
         self.lock().children.values().filter_map(Weak::upgrade).collect()
     }
@@ -163,9 +164,10 @@ impl Node {
         self.parent.as_ref()
     }
 
-    /// Whether no task is in it, nor in any scope in it.
-    pub(super) fn is_quiet(self: &Arc<Self>) -> bool {
-        walk(vec![Arc::clone(self)]).all(|node| node.lock().members.is_empty())
+    /// Whether no task is in it, nor in any scope in it, but for those that were given up.
+    pub(super) fn is_quiet_but(self: &Arc<Self>, given_up: &GivenUp) -> bool {
+        let mut nodes = walk(vec![Arc::clone(self)]);
+        nodes.all(|node| node.lock().members.values().all(|member| given_up.has(member)))
     }
 
     /// Takes a task in.

@@ -35,6 +35,7 @@ mod queries;
 mod scopes;
 #[cfg(feature = "cli")]
 mod scrape;
+mod shutdown;
 mod support;
 mod waker;
 mod workers;

@@ -137,6 +137,8 @@ metrics! {
         "Jobs that run in a pool.";
     POOL_REJECTED = Counter "lifespan_pool_rejected_total" ["pool"] ""
         "Jobs refused, since the pool was full or closed.";
+    SHUTDOWN_PHASE = Gauge "lifespan_shutdown_phase" [] ""
+        "How far the shutdown is: 0 running, 1 not ready, 2 draining, 3 complete.";
     BLOCKING_JOBS = Gauge "lifespan_blocking_jobs" ["state"] ""
         "Tracked jobs on the blocking pool: queued or running.";
     UNTRACKED_TASKS = Gauge "lifespan_untracked_tasks" [] ""

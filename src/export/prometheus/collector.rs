@@ -13,6 +13,7 @@ use crate::config;
 use crate::event;
 use crate::registry::{self, KindSummary, Sweep};
 use crate::scope;
+use crate::shutdown;
 use crate::task::{KindId, MAX_KINDS, Outcome, State};
 use crate::worker;
 
@@ -215,7 +216,8 @@ fn of_process() -> Vec<Family> {
     let unstable = if cfg!(tokio_unstable) { "true" } else { "false" };
     build.count(&[env!("CARGO_PKG_VERSION"), unstable], 1);
     let scopes = Family::single(&catalogue::SCOPE_OPEN, float(scope::open()));
-    vec![scopes, jobs, untracked, build]
+    let phase = Family::single(&catalogue::SHUTDOWN_PHASE, f64::from(shutdown::phase() as u8));
+    vec![scopes, phase, jobs, untracked, build]
 }
 
 fn of_pools() -> Vec<Family> {
