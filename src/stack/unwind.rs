@@ -282,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn tables_whose_index_leads_out_of_them_are_refused() {
+        let tables = shared().modules.find(code()).unwrap().tables.clone().unwrap();
+        let Tables { header, frames } = tables.clone();
+        assert!(Tables::new(header, frames).is_some());
+        let Tables { mut header, frames } = tables;
+        // Its entries are relative to where it stands.
+        header.at += 1 << 24;
+        assert!(Tables::new(header, frames).is_none());
+    }
+
+    #[test]
     fn each_stack_is_counted_once() {
         let mut unwinder = unwinder();
         let registers = Registers {

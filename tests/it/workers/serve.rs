@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use lifespan::thread::{CallError, CallRefused, MAX_CALLS, Server, serve};
 use lifespan::{KindId, Scope, registry};
 
-use crate::support::{Counts, rows_of, wait_until};
+use crate::support::{Counts, DEADLINE, rows_of, wait_until};
 
 /// Adds up, on its thread, with a state that cannot leave it; panics at 0.
 fn adder(kind: &'static str) -> Server<u64, u64> {
@@ -183,8 +183,9 @@ async fn a_call_whose_caller_has_gone_is_left_out() {
     let second = server.try_call(2).unwrap();
     let third = server.try_call(3).unwrap();
     drop(second);
-    go_on.send(()).unwrap();
-    go_on.send(()).unwrap();
+    for _ in 0..3 {
+        go_on.send(()).unwrap();
+    }
     assert_eq!((first.await, third.await), (Ok(1), Ok(3)));
     drop(server);
     assert_eq!(begun.iter().collect::<Vec<_>>(), [3]);
@@ -205,6 +206,19 @@ async fn a_close_answers_the_calls_that_wait_and_no_others() {
     assert_eq!((first.await, second.await), (Ok(1), Ok(2)));
     other.ended().await;
     wait_until("it has ended", || Counts::of("serve-close").ended() == 1);
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_look_does_not_hold_up_the_end() {
+    let (server, begun, go_on) = gated("serve-unlooked");
+    let mut call = Box::pin(server.call(1));
+    assert!(futures::poll!(&mut call).is_pending());
+    assert_eq!(begun.recv(), Ok(1));
+    server.close();
+    go_on.send(()).unwrap();
+    let ended = tokio::time::timeout(DEADLINE, server.ended());
+    ended.await.unwrap();
+    assert_eq!(call.await, Ok(1));
 }
 
 #[test]
