@@ -195,8 +195,8 @@ pub(crate) fn emit(subject: Subject, event: Event) {
     log::write(&note(subject, event));
 }
 
-/// Writes an event into the journal. Runs nothing of the host's but wakers.
-fn note(subject: Subject, event: Event) -> Arc<Entry> {
+/// Writes an event into the journal alone: for who must not wait for a subscriber. Runs nothing of the host's but wakers.
+pub(crate) fn note(subject: Subject, event: Event) -> Arc<Entry> {
     let (entry, removed) = lock().push(subject, event, SystemTime::now());
     // Outside of the lock, since wakers are not ours.
     NEWS.send_replace(());

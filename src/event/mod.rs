@@ -60,7 +60,7 @@ use crate::task::{Outcome, TaskId};
 #[cfg(feature = "prometheus")]
 pub(crate) use journal::counts;
 pub use journal::{Entry, Follow, MAX_BYTES, MAX_ENTRIES, Missed, Recent, follow, recent};
-pub(crate) use journal::{count_unheard, emit};
+pub(crate) use journal::{count_unheard, emit, note};
 pub(crate) use log::flush;
 pub use log::{Lines, LogLevel, lines, log_level};
 

@@ -79,7 +79,7 @@ pub fn initiate(reason: Reason) -> bool {
     }
     advance(Phase::Unready);
     bell::ring(bell::INITIATED);
-    event::emit(Subject::default(), Event::ShutdownInitiated { cause });
+    event::note(Subject::default(), Event::ShutdownInitiated { cause });
     true
 }
 

@@ -42,7 +42,7 @@ pub(super) fn say(why: Why, after: Duration) {
     });
     if untold {
         let (took, survivors) = (after, total);
-        event::emit(Subject::default(), Event::ShutdownComplete { took, survivors });
+        event::note(Subject::default(), Event::ShutdownComplete { took, survivors });
     }
 }
 
@@ -85,7 +85,7 @@ fn tell(row: &Row, after: Duration) {
         name: row.name.as_deref().map(Arc::from),
         ..Subject::default()
     };
-    event::emit(subject, Event::Stuck { after });
+    event::note(subject, Event::Stuck { after });
 }
 
 impl fmt::Display for Why {

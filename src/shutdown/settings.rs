@@ -165,7 +165,7 @@ impl Drop for Ending {
 fn complete(report: &Report) {
     let survivors = report.survivors().count();
     course::advance(Phase::Complete);
-    event::emit(
+    event::note(
         Subject::default(),
         Event::ShutdownComplete {
             took: report.took,
