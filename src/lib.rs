@@ -90,11 +90,13 @@ mod ring;
 pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod supervisor;
 mod task;
 
 pub use agent::Agent;
 pub use error::Error;
 pub use scope::{Reason, Scope};
+pub use supervisor::{ChildSpec, Supervisor};
 
 pub use task::{
     AnyOutput, AsKind, Builder, ByResult, Classify, Histogram, JoinSet, Kind, KindId, MAX_KIND_BYTES,

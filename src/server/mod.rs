@@ -10,6 +10,7 @@
 //! | `GET /debug/kinds` | what is known of each kind; with `tokio_unstable` also where untracked tasks were spawned |
 //! | `GET /debug/exits` | the last exits, newest first: `kind=`, `outcome=`, `limit=` |
 //! | `GET /debug/scopes` | the tree of [scopes](crate::scope), each before those in it: `limit=` |
+//! | `GET /debug/supervisors` | the [supervisors](crate::supervisor), each before those in it, with their children: `limit=` |
 //! | `GET /debug/pprof/` | which profiles there are |
 //!
 //! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned|overstayed`,
@@ -56,6 +57,7 @@ mod refusal;
 mod row;
 mod scopes;
 mod serve;
+mod supervisors;
 mod tasks;
 mod text;
 mod time;
@@ -142,6 +144,7 @@ pub fn router(settings: &Settings) -> Router {
         .route("/debug/kinds", get(kinds::kinds))
         .route("/debug/exits", get(exits::exits))
         .route("/debug/scopes", get(scopes::scopes))
+        .route("/debug/supervisors", get(supervisors::supervisors))
         .route("/debug/pprof", get(pprof::to_index))
         .route("/debug/pprof/", get(pprof::index))
         .route("/debug/pprof/{*profile}", get(pprof::profile))

@@ -35,5 +35,6 @@ mod queries;
 mod scopes;
 #[cfg(feature = "cli")]
 mod scrape;
+mod supervisors;
 mod support;
 mod waker;

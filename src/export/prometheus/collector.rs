@@ -8,7 +8,7 @@ use prometheus::proto::MetricFamily;
 
 use super::catalogue::{self, CATALOGUE, Metric};
 use super::family::{Family, float};
-use super::{leaked, scrape};
+use super::{leaked, scrape, supervisors};
 use crate::config;
 use crate::registry::{self, KindSummary, Sweep};
 use crate::scope;
@@ -100,6 +100,7 @@ pub(super) fn families(kinds: usize) -> Vec<MetricFamily> {
     if let Some(sweep) = &sweep {
         families.extend(of_sweep(sweep));
     }
+    families.extend(supervisors::families());
     families.extend(of_process());
     families.extend(of_agent());
     families.into_iter().filter_map(Family::finish).collect()
