@@ -15,6 +15,7 @@ use super::spec::Shutdown;
 use super::strategy::Strategy;
 use super::{GaveUp, stop};
 use crate::event::Event;
+use crate::scope::Reason;
 use crate::task::{Outcome, panic};
 
 /// What a task of the set came to.
@@ -81,7 +82,12 @@ impl Shell {
         if matches!(child.state, State::Starting(_)) {
             self.shared.lock().budget.work(run.since.elapsed());
         }
+        // Only the supervisor and a close of the scope abort a run, and both cancel its scope before.
+        let lost = joined.as_ref().is_err_and(JoinError::is_cancelled) && run.scope.reason().is_none();
         let settled = self.record(&run, joined);
+        if lost {
+            return Err(Over::Cancelled(Reason::supervisor("its runtime shuts down")));
+        }
         if stuck {
             if run.scope.is_quiet() {
                 self.set(key, State::Stopped { held: true });
@@ -118,7 +124,7 @@ impl Shell {
                 (ending, Outcome::Failed, Some(exit::say(error)))
             }
             Ok(Err(_)) => (Ending::Failed, Outcome::Failed, None),
-            Err(error) => self.record_lost(run, error, asked),
+            Err(error) => lost(run, error),
         };
         run.emit(Event::Stopped {
             outcome,
@@ -137,32 +143,6 @@ impl Shell {
             cause: error.unwrap_or_else(|| "it ended".into()),
             ran,
         }
-    }
-
-    /// The same of a run that returned nothing.
-    #[expect(clippy::unused_self, reason = "it is part of `record`")]
-    pub(super) fn record_lost(
-        &self,
-        run: &Run,
-        error: JoinError,
-        asked: bool,
-    ) -> (Ending, Outcome, Option<Arc<str>>) {
-        let told = run.take_panic();
-        let Ok(payload) = error.try_into_panic() else {
-            let ending = if asked { Ending::Done } else { Ending::Failed };
-            return (ending, Outcome::Cancelled, Some("it was aborted".into()));
-        };
-        // Known to its record, unless it has none, or panicked as it was dropped.
-        let told = told.unwrap_or_else(|| panic::told(&*payload));
-        panic::contain(|| drop(payload));
-        let (message, location, backtrace) = shared(&told);
-        run.emit(Event::Panicked {
-            message: Arc::clone(&message),
-            location,
-            backtrace,
-        });
-        let cause = format!("it panicked: {message}").into();
-        (Ending::Failed, Outcome::Panicked, Some(cause))
     }
 
     /// Stops those children that run, together.
@@ -271,4 +251,23 @@ pub(super) fn discard(joined: Joined) {
         }
         returned => panic::contain(|| drop(returned)),
     }
+}
+
+/// How a run ended that returned nothing.
+fn lost(run: &Run, error: JoinError) -> (Ending, Outcome, Option<Arc<str>>) {
+    let told = run.take_panic();
+    let Ok(payload) = error.try_into_panic() else {
+        return (Ending::Done, Outcome::Cancelled, Some("it was aborted".into()));
+    };
+    // Known to its record, unless it has none, or panicked as it was dropped.
+    let told = told.unwrap_or_else(|| panic::told(&*payload));
+    panic::contain(|| drop(payload));
+    let (message, location, backtrace) = shared(&told);
+    run.emit(Event::Panicked {
+        message: Arc::clone(&message),
+        location,
+        backtrace,
+    });
+    let cause = format!("it panicked: {message}").into();
+    (Ending::Failed, Outcome::Panicked, Some(cause))
 }

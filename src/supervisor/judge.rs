@@ -11,7 +11,7 @@ use super::spec::{AutoShutdown, Restart};
 pub(super) enum Ending {
     /// It is done, or its own scope was cancelled.
     Done,
-    /// It failed, panicked or was aborted.
+    /// It failed or panicked.
     Failed,
     /// It is not to be started again.
     Stop,

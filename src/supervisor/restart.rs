@@ -11,16 +11,13 @@ use super::strategy::{Peer, Plan, plan};
 use crate::event::{Event, Subject};
 
 impl Shell {
-    /// Deals with a failure, and with those that dealing with it brings.
-    pub(super) async fn recover(&mut self, first: Failure) -> Result<(), Over> {
-        let mut next = Some(first);
-        while let Some(failure) = next {
-            next = self.recover_once(failure).await?;
+    /// Deals with a failure. One that this brings is dealt with in its turn: a child whose starts fail, one after the
+    /// other, must not keep others from being heard.
+    pub(super) async fn recover(&mut self, failure: Failure) -> Result<(), Over> {
+        let waits = |child: &Child| matches!(child.state, State::Waiting(_));
+        if !self.children.get(&failure.key).is_some_and(waits) {
+            return Ok(()); // terminated meanwhile
         }
-        Ok(())
-    }
-
-    async fn recover_once(&mut self, failure: Failure) -> Result<Option<Failure>, Over> {
         let now = Instant::now();
         let (spent, allowed, period) = {
             let mut inner = self.shared.lock();
@@ -28,7 +25,7 @@ impl Shell {
             (spent, inner.budget.allowed(), inner.budget.period())
         };
         let Some(child) = self.children.get_mut(&failure.key) else {
-            return Ok(None);
+            return Ok(());
         };
         let subject = Subject {
             kind: Some(child.spec.kind_id()),
@@ -67,7 +64,7 @@ impl Shell {
         }
         if let Some(until) = until {
             self.restart_at(failure.key, until);
-            return Ok(None);
+            return Ok(());
         }
         self.start_group(&plan.start).await
     }
@@ -104,24 +101,23 @@ impl Shell {
             returns: matches!(child.state, State::Waiting(_)),
         });
         let start = plan(self.shared.strategy, waiting, key).start;
-        match self.start_group(&start).await? {
-            Some(failure) => self.recover(failure).await,
-            None => Ok(()),
-        }
+        self.start_group(&start).await
     }
 
     /// Starts children in order, each when the one before it is ready; the last one need not be when this returns.
-    async fn start_group(&mut self, keys: &[u64]) -> Result<Option<Failure>, Over> {
+    async fn start_group(&mut self, keys: &[u64]) -> Result<(), Over> {
         for (at, key) in keys.iter().enumerate() {
             if let Err(failure) = self.start_again(*key) {
-                return Ok(Some(failure));
+                self.failures.push_back(failure);
+                break;
             }
             if at + 1 < keys.len()
                 && let Some(failure) = self.until_ready(*key).await?
             {
-                return Ok(Some(failure));
+                self.failures.push_back(failure);
+                break;
             }
         }
-        Ok(None)
+        Ok(())
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Shell {
     pub(super) next_key: u64,
     /// Ends that came while it waited for something else.
     pub(super) backlog: VecDeque<(u64, Joined)>,
+    /// Starts that failed, to be dealt with.
+    pub(super) failures: VecDeque<Failure>,
     pub(super) timers: BinaryHeap<Reverse<Timer>>,
     /// Children whose tasks do not end.
     pub(super) stuck: Vec<Arc<str>>,
@@ -141,6 +143,7 @@ impl Shell {
             children: BTreeMap::new(),
             next_key: 1,
             backlog: VecDeque::new(),
+            failures: VecDeque::new(),
             timers: BinaryHeap::new(),
             stuck: Vec::new(),
         }
@@ -168,6 +171,14 @@ impl Shell {
     async fn step(&mut self) -> Result<(), Over> {
         for message in self.shared.inbox.take() {
             self.answer(message).await?;
+        }
+        if let Some(failure) = self.failures.pop_front() {
+            // Starts that fail one after the other never wait for anything.
+            tokio::task::yield_now().await;
+            if let Some(reason) = self.scope.reason() {
+                return Err(Over::Cancelled(reason));
+            }
+            return self.recover(failure).await;
         }
         if let Some((key, joined)) = self.backlog.pop_front() {
             return self.ended(key, joined).await;

@@ -23,7 +23,7 @@ pub enum Restart {
     /// Always.
     #[default]
     Permanent,
-    /// When it failed: an error, a panic, an abort by others.
+    /// When it failed: an error, or a panic.
     Transient,
     /// Never, and neither with its group: once it has ended, it is forgotten.
     Temporary,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::catalogue;
 use super::family::Family;
-use crate::supervisor::{self, MAX_COUNTED, counts};
+use crate::supervisor::{self, MAX_COUNTED, SupervisorRow, SupervisorState, counts};
 
 /// How many supervisors a scrape names.
 const NAMED: usize = 100;
@@ -21,7 +21,8 @@ pub(super) fn families() -> Vec<Family> {
     let seen = supervisor::all(usize::MAX).supervisors;
     let (mut budgets, mut waits) = (BTreeMap::new(), BTreeMap::new());
     let (mut stuck, mut overdue) = (0, 0);
-    for supervisor in &seen {
+    let live = |one: &&SupervisorRow| one.state != SupervisorState::Stopped;
+    for supervisor in seen.iter().filter(live) {
         let path = named(&budgets, &*supervisor.path, NAMED, OTHER);
         let left = budgets.entry(path).or_insert(u32::MAX);
         *left = supervisor.budget_remaining.min(*left);

@@ -3,11 +3,14 @@
 //! Tests named as cases of Erlang's `supervisor_SUITE` are those: `docs/SUPERVISOR_SUITE.md` has the table.
 
 mod actor;
+mod chaos;
+mod control;
 mod start;
 mod strategies;
 mod termination;
 #[cfg(all(feature = "prometheus", feature = "server"))]
 mod views;
+mod watch;
 
 use std::time::Duration;
 
@@ -45,4 +48,13 @@ fn states(supervisor: &Supervisor) -> Vec<(String, ChildState)> {
     children
         .map(|child| (child.name.to_string(), child.state))
         .collect()
+}
+
+/// Lets time pass until something holds.
+async fn wait_for(mut done: impl AsyncFnMut() -> bool) {
+    let give_up = tokio::time::Instant::now() + SECOND * 100_000;
+    while !done().await {
+        assert!(tokio::time::Instant::now() < give_up, "it never does");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
