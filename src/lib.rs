@@ -94,6 +94,7 @@ pub mod shutdown;
 #[cfg(feature = "profile")]
 #[expect(dead_code, unused_imports, reason = "probes come next")]
 mod stack;
+pub mod supervisor;
 mod task;
 pub mod worker;
 
@@ -101,6 +102,7 @@ pub use agent::Agent;
 pub use error::Error;
 pub use scope::{Reason, Scope};
 pub use shutdown::run;
+pub use supervisor::{ChildSpec, Supervisor};
 pub use worker::WorkerPool;
 
 pub use task::{

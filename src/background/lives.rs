@@ -13,6 +13,8 @@ pub(super) fn tell_begun(sweep: &Sweep) {
     let new = lock().begin(&sweep.long_lived);
     for spot in new {
         match registry::row_at(spot) {
+            // A supervisor tells of its children itself.
+            Some(row) if row.supervisor.is_some() => {}
             Some(row) => event::emit(subject_of(&row), Event::Spawned { restart: 0 }),
             // It ended meanwhile, and both are told when its exit comes.
             None => drop(lock().began.remove(&spot.id)),
@@ -25,6 +27,9 @@ pub(super) fn tell_ended() {
     let Notable { exits, dropped } = registry::take_notable();
     for exit in &exits {
         let began = lock().began.remove(&exit.id).is_some();
+        if exit.supervisor.is_some() {
+            continue;
+        }
         for event in events_of(exit, began) {
             event::emit(subject_of_exit(exit), event);
         }

@@ -46,6 +46,8 @@ pub struct Exit {
     pub parent: Option<TaskId>,
     /// The path of the scope that it ran in, if it did in one.
     pub scope: Option<Arc<str>>,
+    /// The path of the supervisor whose child it was, if it was one.
+    pub supervisor: Option<Arc<str>>,
     /// The runtime that it ran in, where that is known.
     pub runtime: Option<&'static str>,
     /// Where it was spawned.
@@ -226,6 +228,7 @@ impl Exit {
             self_wakes: exit.self_wakes.into(),
             parent: TaskId::new(exit.parent),
             scope: detail.scope,
+            supervisor: detail.supervisor,
             runtime: task::runtime::name(exit.runtime),
             spawned_at: exit.site,
             future_bytes: exit.size.into(),

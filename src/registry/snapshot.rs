@@ -182,6 +182,8 @@ pub struct Row {
     pub parent: Option<TaskId>,
     /// The path of the [scope](crate::scope) that it runs in, if it does in one.
     pub scope: Option<Arc<str>>,
+    /// The path of the [supervisor](crate::supervisor) whose child it is, if it is one.
+    pub supervisor: Option<Arc<str>>,
     /// The runtime that it runs in, where that is known: see the crate's documentation.
     pub runtime: Option<&'static str>,
     /// Where it was spawned.
@@ -325,6 +327,7 @@ fn read(
 struct Said {
     facts: Facts,
     scope: Option<Arc<str>>,
+    supervisor: Option<Arc<str>>,
     overstayed: bool,
 }
 
@@ -334,6 +337,7 @@ impl Said {
         Self {
             facts: extra.facts.clone(),
             scope: scope.map(|scope| scope.path()),
+            supervisor: scope.and_then(|scope| scope.supervisor()),
             overstayed: scope.is_some_and(|scope| scope.overstays()),
         }
     }
@@ -374,6 +378,7 @@ impl Row {
             woken_by: TaskId::new(look.by),
             parent: TaskId::new(look.parent),
             scope: said.scope,
+            supervisor: said.supervisor,
             runtime: task::runtime::name(look.runtime),
             spawned_at: look.site,
             future_bytes: look.size.into(),

@@ -107,6 +107,19 @@ fn tell(late: &Late, grace: Duration) {
     }
 }
 
+/// Waits until no task is in a scope, at most until then; says whether none is.
+pub(super) async fn quiet(node: &Arc<Node>, until: Option<Instant>) -> bool {
+    if node.is_quiet() {
+        return true;
+    }
+    let left = until_left(node, || node.is_quiet());
+    if let Some(until) = until {
+        return timeout_at(until, left).await.is_ok();
+    }
+    left.await;
+    true
+}
+
 /// Waits until `done` holds, which only the end of a task makes true.
 async fn until_left(node: &Node, done: impl Fn() -> bool) {
     loop {

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::Settings;
 use super::refusal::{Refusal, TEXT};
 use crate::shutdown::{self, Phase};
+use crate::supervisor;
 
 /// The process answers.
 pub(super) async fn livez() -> Response {
@@ -22,6 +23,8 @@ pub(super) async fn readyz(State(settings): State<Arc<Settings>>) -> Response {
     if shutdown::phase() != Phase::Running {
         reasons.insert(0, "shutting down".to_owned());
     }
+    let exhausted = supervisor::exhausted();
+    reasons.extend(exhausted.iter().map(|path| format!("supervisor {path} gave up")));
     if reasons.is_empty() {
         return ok();
     }

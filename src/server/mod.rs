@@ -11,6 +11,7 @@
 //! | `GET /debug/exits` | the last exits, newest first: `kind=`, `outcome=`, `limit=` |
 //! | `GET /debug/scopes` | the tree of [scopes](crate::scope), each before those in it: `limit=` |
 //! | `GET /debug/events` | the last [events](crate::event), oldest first: see below |
+//! | `GET /debug/supervisors` | the [supervisors](crate::supervisor), each before those in it, with their children: `limit=` |
 //! | `GET /debug/pprof/` | which profiles there are |
 //!
 //! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned|overstayed`,
@@ -67,6 +68,7 @@ mod refusal;
 mod row;
 mod scopes;
 mod serve;
+mod supervisors;
 mod tasks;
 mod text;
 mod time;
@@ -168,6 +170,7 @@ pub fn router(settings: &Settings) -> Router {
         .route("/debug/exits", get(exits::exits))
         .route("/debug/scopes", get(scopes::scopes))
         .route("/debug/events", get(events::events))
+        .route("/debug/supervisors", get(supervisors::supervisors))
         .route("/debug/pprof", get(pprof::to_index))
         .route("/debug/pprof/", get(pprof::index))
         .route("/debug/pprof/{*profile}", get(pprof::profile))

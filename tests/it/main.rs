@@ -36,6 +36,7 @@ mod scopes;
 #[cfg(feature = "cli")]
 mod scrape;
 mod shutdown;
+mod supervisors;
 mod support;
 mod waker;
 mod workers;

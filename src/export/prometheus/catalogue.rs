@@ -139,6 +139,18 @@ metrics! {
         "Jobs refused, since the pool was full or closed.";
     SHUTDOWN_PHASE = Gauge "lifespan_shutdown_phase" [] ""
         "How far the shutdown is: 0 running, 1 not ready, 2 draining, 3 complete.";
+    TASK_RESTARTS = Counter "lifespan_task_restarts_total" ["supervisor", "child"] ""
+        "Times that a supervisor started a child again: the first 256 children, the rest as other.";
+    SUPERVISOR_BUDGET = Gauge "lifespan_supervisor_budget_remaining" ["supervisor"] ""
+        "Restarts that the supervisor still allows within its period: the first 100 supervisors, the least of the rest as other.";
+    SUPERVISOR_BACKOFF = Gauge "lifespan_supervisor_backoff_seconds" ["supervisor", "child"] "seconds"
+        "How long it is until a child with a backoff is started again, 0 while it runs: the first 256 children, the longest of the rest as other.";
+    SUPERVISOR_STUCK = Gauge "lifespan_supervisor_stuck" [] ""
+        "Children whose tasks do not end though they were aborted.";
+    SUPERVISOR_OVERDUE = Gauge "lifespan_supervisor_overdue" [] ""
+        "Children whose heartbeat has not come in time.";
+    SUPERVISOR_EXHAUSTED = Gauge "lifespan_supervisor_exhausted" [] ""
+        "Supervisors that gave up, and that nobody has started again since.";
     BLOCKING_JOBS = Gauge "lifespan_blocking_jobs" ["state"] ""
         "Tracked jobs on the blocking pool: queued or running.";
     UNTRACKED_TASKS = Gauge "lifespan_untracked_tasks" [] ""

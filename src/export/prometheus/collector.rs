@@ -8,7 +8,7 @@ use prometheus::proto::MetricFamily;
 
 use super::catalogue::{self, CATALOGUE, Metric};
 use super::family::{Family, float};
-use super::{leaked, scrape};
+use super::{leaked, scrape, supervisors};
 use crate::config;
 use crate::event;
 use crate::registry::{self, KindSummary, Sweep};
@@ -103,6 +103,7 @@ pub(super) fn families(kinds: usize) -> Vec<MetricFamily> {
     if let Some(sweep) = &sweep {
         families.extend(of_sweep(sweep));
     }
+    families.extend(supervisors::families());
     families.extend(of_process());
     families.extend(of_pools());
     families.extend(of_agent());
