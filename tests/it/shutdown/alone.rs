@@ -27,6 +27,18 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn start(test: &str) -> Self {
+        let mut service = Self::start_unread(test);
+        let mut stderr = service.process.stderr.take().unwrap();
+        service.errors = Some(std::thread::spawn(move || {
+            let mut errors = String::new();
+            stderr.read_to_string(&mut errors).unwrap();
+            errors
+        }));
+        service
+    }
+
+    /// One of which nobody reads what it complains: a pipe that is soon full.
+    pub(super) fn start_unread(test: &str) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -49,17 +61,11 @@ impl Service {
                 let _ = sender.send(line);
             }
         });
-        let mut stderr = process.stderr.take().unwrap();
-        let errors = std::thread::spawn(move || {
-            let mut errors = String::new();
-            stderr.read_to_string(&mut errors).unwrap();
-            errors
-        });
         Self {
             process,
             output,
             heard: String::new(),
-            errors: Some(errors),
+            errors: None,
         }
     }
 
@@ -102,8 +108,8 @@ impl Service {
             output.push_str(&line);
             output.push('\n');
         }
-        let errors = self.errors.take().unwrap().join().unwrap();
-        (status.unwrap(), output, errors)
+        let errors = self.errors.take().map(|errors| errors.join().unwrap());
+        (status.unwrap(), output, errors.unwrap_or_default())
     }
 }
 

@@ -103,15 +103,19 @@ fn blocked() {
     let settings = Settings::new().grace(AN_HOUR).deadline(SHORT).exit_code(70);
     let _ = runtime.block_on(settings.run(|root| async move {
         let scope = root.child("crowd");
-        for _ in 0..16 {
-            scope.spawn("blocked-idle", |_| pending::<()>());
-        }
+        let idle = || {
+            for _ in 0..16 {
+                scope.spawn("blocked-idle", |_| pending::<()>());
+            }
+        };
+        idle();
         for _ in 0..2 {
             scope.spawn("blocked-worker", |_| async {
                 say("blocked");
                 std::thread::sleep(AN_HOUR);
             });
         }
+        idle();
         pending::<()>().await;
     }));
 }
@@ -145,6 +149,19 @@ fn stubborn() {
     }));
 }
 
+/// Whoever logs waits for ever, and so does whoever names survivors.
+#[test]
+#[ignore = "needs a process of its own"]
+fn muted() {
+    tracing::subscriber::set_global_default(Blocking).unwrap();
+    let settings = Settings::new().deadline(SHORT).exit_code(70);
+    let _ = multi_thread().block_on(settings.run(|root| async move {
+        crowd(&root.child("crowd"));
+        say("ready");
+        shutdown::requested().await;
+    }));
+}
+
 /// Handlers of others, before and after ours.
 #[test]
 #[ignore = "needs a process of its own"]
@@ -163,6 +180,26 @@ fn neighbours() {
         });
         say(&format!("ended: {:?}", finished.await.output));
     });
+}
+
+/// A subscriber behind a pipe that nobody reads.
+struct Blocking;
+
+impl tracing::Subscriber for Blocking {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {
+        say("logs, and waits");
+        std::thread::sleep(AN_HOUR);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 /// Prints messages of logs.

@@ -106,6 +106,9 @@ fn with_every_worker_blocked_the_deadline_holds() {
     assert_eq!(status.code(), Some(70), "{output}\n{errors}");
     assert_eq!(named(&errors, "blocked-worker", ": running"), 2);
     assert!(named(&errors, "blocked-idle", "") >= 1, "{errors}");
+    // First those that may be why.
+    let (last, first) = (errors.rfind("  blocked-worker"), errors.find("  blocked-idle"));
+    assert!(last < first, "{errors}");
     assert!(start.elapsed() < SHORT + MARGIN);
 }
 
@@ -143,6 +146,19 @@ fn a_second_signal_ends_it_at_once() {
         // Of an hour. 100 ms are what it is to take.
         assert!(took < Duration::from_secs(5), "{took:?}");
     }
+}
+
+#[test]
+fn logs_and_last_words_that_nobody_reads_do_not_keep_it() {
+    let mut service = Service::start_unread("services::muted");
+    service.says("ready");
+    let start = Instant::now();
+    service.signal("TERM");
+    service.says("logs, and waits");
+    let (status, output, _) = service.wait();
+    println!("{:?} of {SHORT:?}", start.elapsed());
+    assert_eq!(status.code(), Some(70), "{output}");
+    assert!(start.elapsed() < SHORT + MARGIN);
 }
 
 #[test]
