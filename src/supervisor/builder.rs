@@ -55,7 +55,7 @@ impl Builder {
     }
 
     /// How many restarts it allows, of all its children together, within so long. One more, and it gives up. By default,
-    /// [`DEFAULT_INTENSITY`] in [`DEFAULT_PERIOD`]; none where it is 0.
+    /// [`DEFAULT_INTENSITY`] in [`DEFAULT_PERIOD`]; none where it is 0, and at most [`MAX_INTENSITY`](super::MAX_INTENSITY).
     ///
     /// A start that failed counts as well, and time that starts and stops take does not pass for the budget. Supervisors
     /// above multiply it: ten restarts of ten each are a hundred.

@@ -11,6 +11,9 @@ pub const DEFAULT_INTENSITY: u32 = 5;
 /// The period in which a supervisor counts restarts, unless it is told otherwise.
 pub const DEFAULT_PERIOD: Duration = Duration::from_secs(60);
 
+/// The most restarts that a supervisor can be told to allow; more count as so many. It remembers each.
+pub const MAX_INTENSITY: u32 = 1 << 16;
+
 /// The most that one start or stop of a child extends the period by.
 pub const MAX_EXTENSION: Duration = Duration::from_secs(60 * 60);
 
@@ -40,7 +43,7 @@ pub(super) enum Spent {
 impl Budget {
     pub(super) fn new(allowed: u32, period: Duration) -> Self {
         Self {
-            allowed,
+            allowed: allowed.min(MAX_INTENSITY),
             period,
             failures: VecDeque::new(),
             worked: Duration::ZERO,

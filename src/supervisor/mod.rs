@@ -80,7 +80,7 @@ pub use counts::MAX_COUNTED;
 pub use error::{ControlError, SpecError, StartError};
 pub use exit::{BoxError, Exit, IntoExit, LastExit};
 pub use inbox::Which;
-pub use intensity::{DEFAULT_INTENSITY, DEFAULT_PERIOD, MAX_EXTENSION};
+pub use intensity::{DEFAULT_INTENSITY, DEFAULT_PERIOD, MAX_EXTENSION, MAX_INTENSITY};
 pub use spec::{AutoShutdown, ChildSpec, Restart, Shutdown};
 pub use strategy::Strategy;
 pub use view::{

@@ -15,6 +15,7 @@ use super::judge::{self, Ending, Next};
 use super::launch::{Launch, Starter};
 use super::shell::{Failure, Over, Shell};
 use super::spec::Restart;
+use super::strategy::Strategy;
 use super::wait::{Look, Wake};
 use crate::event::Event;
 use crate::task::{Outcome, panic};
@@ -154,9 +155,14 @@ impl Shell {
             .get(&key)
             .map_or(Restart::Temporary, |child| child.spec.restart);
         let failed = settled.ending == Ending::Failed;
+        let dynamic = self.shared.strategy == Strategy::Dynamic;
         match judge::next(restart, settled.ending) {
             Next::GiveUp => Err(Over::GaveUp(settled.cause)),
             Next::Gone if !failed => {
+                self.forget(key);
+                Ok(None)
+            }
+            Next::Rest | Next::Held if dynamic => {
                 self.forget(key);
                 Ok(None)
             }

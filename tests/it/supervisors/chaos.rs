@@ -286,8 +286,8 @@ async fn a_child_that_blocks_its_thread_is_stuck_and_never_runs_twice() {
     let own = a.clone();
     let sub = ChildSpec::supervisor("sub", move |builder| {
         let builder = builder.strategy(Strategy::OneForAll).child(own.spec());
-        let next = nested.lock().unwrap().take();
-        match next {
+        let spec = nested.lock().unwrap().take();
+        match spec {
             Some(spec) => builder.child(spec),
             None => builder,
         }

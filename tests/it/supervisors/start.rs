@@ -131,8 +131,10 @@ async fn sup_start_ignore_temporary_child() {
     assert!(sup.add(ignored()).await.is_ok());
     assert_eq!(states(&sup), [("a".to_owned(), ChildState::Running)]);
     let (dynamic, _scope) = start(Supervisor::builder("ignore").strategy(Strategy::Dynamic)).await;
-    assert!(dynamic.add(ignored()).await.is_ok());
-    assert_eq!(dynamic.count().specs, 0);
+    for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
+        assert!(dynamic.add(ignored().restart(restart)).await.is_ok());
+        assert_eq!(dynamic.count().specs, 0, "{restart:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
