@@ -7,3 +7,4 @@ mod files;
 mod pools;
 mod runs;
 mod serve;
+mod supervised;
