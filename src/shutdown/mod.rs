@@ -81,7 +81,7 @@ pub use settings::{DEFAULT_DEADLINE, DEFAULT_EXIT_CODE, DEFAULT_GRACE, Settings}
 ///
 /// The service's future is a task of kind `main` in the root scope, so that whatever it spawns through lifespan is in that
 /// scope as well. The exit code is that of what it returned, as `main` makes one of it: an `Err` is printed, and is 1.
-/// Where tasks are still alive, they are printed, and it is [`DEFAULT_EXIT_CODE`]. With [`Settings::run`] the report is at
+/// Where tasks are still alive, they are named on standard error, and it is [`DEFAULT_EXIT_CODE`]. With [`Settings::run`] the report is at
 /// hand.
 ///
 /// Call it once a process: the root scope is closed when it returns, and a later call finds it so.

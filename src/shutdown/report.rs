@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::process::{ExitCode, Termination};
 use std::time::Duration;
 
@@ -56,6 +56,14 @@ impl Report {
     pub fn survivors(&self) -> impl Iterator<Item = &Late> {
         self.late.iter().filter(|late| late.fate != Fate::Ended)
     }
+
+    fn write_survivors(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "lifespan: {} tasks did not stop", self.survivors().count())?;
+        for survivor in self.survivors() {
+            writeln!(out, "  {survivor}")?;
+        }
+        out.flush()
+    }
 }
 
 impl fmt::Display for Report {
@@ -82,8 +90,8 @@ impl fmt::Display for Report {
 
 /// What [`Settings::run`](super::Settings::run) returns. `main` can return it.
 ///
-/// As an exit code it is that of the output; where tasks are still alive, the report goes to standard error, and it is that
-/// of [`Settings::exit_code`](super::Settings::exit_code).
+/// As an exit code it is that of the output; where tasks are still alive, they are named on standard error, and it is
+/// that of [`Settings::exit_code`](super::Settings::exit_code).
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use = "it has what the service returned, and names the tasks that did not stop"]
@@ -108,7 +116,7 @@ impl<T: Termination> Termination for Finished<T> {
             return code;
         }
         // Where nobody reads it, the exit code still says it.
-        let _ = writeln!(io::stderr(), "lifespan: {}", self.report);
+        let _ = self.report.write_survivors(&mut BufWriter::new(io::stderr()));
         ExitCode::from(self.code)
     }
 }

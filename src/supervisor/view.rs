@@ -163,8 +163,8 @@ pub struct ChildRow {
     pub last_exit: Option<LastExit>,
     /// In how long it is started again, where that is known.
     pub next_restart: Option<Duration>,
-    /// Whether waiting for a restart is what it may have to do.
-    pub(crate) backs_off: bool,
+    /// Whether it has a backoff.
+    pub backs_off: bool,
     /// Its heartbeat did not come in time.
     pub overdue: bool,
     /// Its task does not end though it was aborted, and still has not.
