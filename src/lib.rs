@@ -84,6 +84,8 @@ mod config;
 mod error;
 pub mod event;
 mod export;
+#[cfg(feature = "profile")]
+mod profile;
 mod readiness;
 pub mod registry;
 mod ring;
@@ -91,6 +93,8 @@ pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;
 mod task;
+#[cfg(feature = "server")]
+mod utc;
 
 pub use agent::Agent;
 pub use error::Error;

@@ -332,6 +332,16 @@ impl Said {
 }
 
 impl Row {
+    /// One word of those that are true: what nothing can wake will not stop for its scope, either.
+    #[cfg(feature = "server")]
+    pub(crate) fn verdict(&self) -> Option<&'static str> {
+        if self.orphaned {
+            Some("orphaned")
+        } else {
+            self.overstayed.then_some("overstayed")
+        }
+    }
+
     fn new(id: TaskId, look: &Look, (time, now): (SystemTime, u64), said: Said, orphaned: bool) -> Self {
         let facts = said.facts;
         let runs = look.phase == RUNNING;

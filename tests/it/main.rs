@@ -29,6 +29,8 @@ mod layering;
 mod metrics;
 mod moved;
 mod orphans;
+#[cfg(feature = "profile")]
+mod pprof;
 mod processes;
 #[cfg(feature = "server")]
 mod queries;
