@@ -6,6 +6,7 @@
 pub(crate) mod dump;
 pub(crate) mod encode;
 pub(crate) mod flamegraph;
+pub(crate) mod report;
 mod share;
 pub(crate) mod tasks;
 pub(crate) mod text;

@@ -213,7 +213,7 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// A text that stands bare where it can be told from what is around it, and else in quotes.
-struct Word<'a>(&'a str);
+pub(super) struct Word<'a>(pub(super) &'a str);
 
 impl fmt::Display for Word<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -227,7 +227,7 @@ impl fmt::Display for Word<'_> {
 }
 
 /// A time in seconds, to the millisecond.
-struct Short(Duration);
+pub(super) struct Short(pub(super) Duration);
 
 impl fmt::Display for Short {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,8 @@ mod pictures;
 mod routes;
 mod rows;
 mod texts;
+#[cfg(target_os = "linux")]
+mod unasked;
 
 use tokio::time::Instant;
 
