@@ -1,5 +1,7 @@
 //! Where tasks wait, as people and tools see it.
 
+#[cfg(feature = "cli")]
+mod cli;
 mod crowd;
 mod go;
 mod pictures;
