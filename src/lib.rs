@@ -93,6 +93,9 @@ mod ring;
 pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "profile")]
+#[expect(dead_code, unused_imports, reason = "probes come next")]
+mod stack;
 mod task;
 #[cfg(feature = "server")]
 mod utc;

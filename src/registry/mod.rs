@@ -12,6 +12,7 @@
 mod foreign;
 mod health;
 mod history;
+pub(crate) mod lost;
 mod snapshot;
 mod sweep;
 mod watched;
@@ -22,6 +23,9 @@ pub use health::{BlockingJobs, Health, blocking_jobs, health};
 pub use history::{DEFAULT_EXITS, Exit, History, PanicFacts, exits};
 pub(crate) use history::{drain, set_capacity};
 pub use snapshot::{Finished, KindSummary, Nature, Row, Rows, kinds, row, rows};
+#[cfg(feature = "profile")]
+#[expect(unused_imports, reason = "dumps come next")]
+pub(crate) use snapshot::{Place, looks};
 pub(crate) use sweep::pace;
 pub use sweep::{KindStates, SiteStates, Sweep, last as last_sweep, sweep};
 pub use watched::{MAX_WATCHED, untracked, watch, watched};
