@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 use crate::background::{Job, Stop};
 use crate::config::{DumpEnvironment, DumpSignal};
 use crate::error::Error;
-use crate::profile::dump::{self, Ask};
 use crate::profile::report;
+use crate::profile::view::{self, View};
 use crate::registry;
 use crate::task::Outcome;
 
@@ -176,7 +176,7 @@ async fn look(dumps: &Dumps, panics: &mut Panics) -> Reason {
 async fn write(reason: Reason, dumps: &Dumps) {
     let start = Instant::now();
     let dump = loop {
-        match dump::dump(Ask::All).await {
+        match view::take(View::All).await {
             Ok(dump) => break dump,
             Err(_) if start.elapsed() < PATIENCE => sleep(LOOK_EVERY).await,
             Err(_) => {

@@ -1,6 +1,6 @@
 //! Where live tasks wait, in the forms that people and tools read.
 //!
-//! [`dump`](mod@dump) asks tasks; everything else here is a function of what came back: [`tasks`] counts alike tasks,
+//! [`view`] takes a dump; everything else here is a function of what came back: [`tasks`] counts alike tasks,
 //! [`encode`] writes profile.proto, [`text`] the two texts in Go's form, [`flamegraph`] a picture.
 
 pub(crate) mod dump;
@@ -11,4 +11,6 @@ mod share;
 pub(crate) mod tasks;
 pub(crate) mod text;
 pub(crate) mod threads;
+pub(crate) mod view;
+mod waits;
 mod wire;

@@ -64,7 +64,7 @@ fn write_exit(exit: &Exit, to: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::super::dump::Waits;
-    use super::super::dump::tests::{dump_of, task};
+    use super::super::waits::tests::{dump_of, task};
     use super::*;
 
     fn written(most: usize) -> String {

@@ -228,7 +228,7 @@ const VALUES: [ValueType; 2] = [
 
 #[cfg(test)]
 mod tests {
-    use super::super::dump::tests::{dump_of, frame, stack, task};
+    use super::super::waits::tests::{dump_of, frame, stack, task};
     use super::*;
 
     #[test]
@@ -304,7 +304,7 @@ mod tests {
         let groups = Groups::of(&dump_of(vec![task(1, Waits::NoWaker)])).sorted();
         let (frames, labels) = (groups[0].0.frames(), groups[0].0.labels());
         assert!(
-            frames[0].function.starts_with("spawned at src/profile/dump.rs:"),
+            frames[0].function.starts_with("spawned at src/profile/"),
             "{frames:?}"
         );
         assert!(labels.contains(&("waits", "no waker".into())), "{labels:?}");

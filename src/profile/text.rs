@@ -134,6 +134,7 @@ impl Text {
     fn waits(&mut self, waits: &Waits, since: Duration) {
         match waits {
             Waits::At(stacks) => match &**stacks {
+                [] => self.line(format_args!("(its leaf keeps an earlier waker)")),
                 [only] => self.frames(&only.frames, only.cut),
                 _ => self.branches(waits),
             },
@@ -239,7 +240,7 @@ impl fmt::Display for Short {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::dump::tests::{dump_of, stack, task};
+    use super::super::waits::tests::{dump_of, stack, task};
     use super::*;
     use crate::registry::Row;
 
@@ -306,8 +307,8 @@ mod tests {
         assert_eq!(lines[0], "tasks profile: total 3");
         assert_eq!(
             lines[1],
-            "# lifespan tasks by await point, version 1; 2026-11-24T07:23:03.000000Z; 3 of 3 live tasks in 0.012 s, 0 of \
-             them not asked where they wait, 0 left out"
+            "# lifespan tasks by await point, version 1; 2026-11-24T07:23:03.000000Z; 3 of 3 live tasks in 0.012 s, 0 not \
+             asked where they wait, 0 stacks cut"
         );
         assert!(
             lines[2].starts_with("2 @ 0x") && lines[2].split(' ').count() == 4,
@@ -329,7 +330,7 @@ mod tests {
     #[test]
     fn whatever_it_is_called_a_task_keeps_to_its_lines() {
         let hostile = "a\"}\n</script>\u{1b}[31m: {";
-        let mut frames = vec![super::super::dump::tests::frame(1, hostile)];
+        let mut frames = vec![super::super::waits::tests::frame(1, hostile)];
         frames[0].file = Some(hostile.into());
         let stack = Arc::new(super::super::dump::Stack { frames, cut: false });
         let mut task = task(1, Waits::At(vec![stack]));

@@ -15,7 +15,8 @@ use hyper::body::{Body as HttpBody, Frame};
 
 use super::query::Query;
 use super::refusal::{Refusal, TEXT};
-use crate::profile::dump::{self, Ask, Dump, Refused};
+use crate::profile::dump::Dump;
+use crate::profile::view::{self, Busy, View};
 use crate::profile::{flamegraph, tasks, text, threads};
 
 /// `tasks` and its kin.
@@ -76,7 +77,7 @@ pub(super) fn thread_count() -> Option<u64> {
     u64::try_from(threads::threads()?.len()).ok()
 }
 
-pub(super) fn refused(Refused: Refused) -> Refusal {
+pub(super) fn refused(Busy: Busy) -> Refusal {
     Refusal::new(
         StatusCode::TOO_MANY_REQUESTS,
         "a dump of other tasks is under way: ask again when it has ended",
@@ -84,8 +85,8 @@ pub(super) fn refused(Refused: Refused) -> Refusal {
 }
 
 async fn asked(leaked: bool) -> Result<Arc<Dump>, Refusal> {
-    let ask = if leaked { Ask::Leaked } else { Ask::All };
-    dump::dump(ask).await.map_err(refused)
+    let view = if leaked { View::Leaked } else { View::All };
+    view::take(view).await.map_err(refused)
 }
 
 /// From 1 to 60. What is no number is refused in Go's words, and not taken for another.

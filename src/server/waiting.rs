@@ -7,7 +7,8 @@ use serde::{Serialize, Serializer};
 use super::filter::Wanted;
 use super::profiles::refused;
 use super::refusal::Refusal;
-use crate::profile::dump::{self, Ask, Frame, Waits};
+use crate::profile::dump::{Frame, Waits};
+use crate::profile::view::{self, View};
 use crate::registry::Row;
 use crate::task::TaskId;
 
@@ -19,7 +20,7 @@ impl Points {
     /// Asks these tasks. Those that have ended meanwhile are not in the answer.
     pub(super) async fn of(rows: impl Iterator<Item = &Row>) -> Result<Self, Refusal> {
         let ids = rows.map(|row| row.id).collect();
-        let dump = dump::dump(Ask::tasks(ids)).await.map_err(refused)?;
+        let dump = view::take(View::of(ids)).await.map_err(refused)?;
         let tasks = dump.tasks.iter();
         Ok(Self(
             tasks.map(|task| (task.row.id, task.waits.distinct())).collect(),
@@ -33,7 +34,7 @@ impl Points {
 
 /// Asks all tasks, and hands over those that are wanted.
 pub(super) async fn each(wanted: &Wanted, mut each: impl FnMut(&Row, &Waits)) -> Result<(), Refusal> {
-    let dump = dump::dump(Ask::All).await.map_err(refused)?;
+    let dump = view::take(View::All).await.map_err(refused)?;
     for tasks in dump.tasks.chunks(TURN) {
         for task in tasks.iter().filter(|task| wanted.wants(&task.row)) {
             each(&task.row, &task.waits);
@@ -50,8 +51,9 @@ pub(super) struct PointsView<'a>(pub(super) &'a Waits);
 
 impl Serialize for PointsView<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Waits::At(stacks) = &self.0 else {
-            return serializer.serialize_none();
+        let stacks = match &self.0 {
+            Waits::At(stacks) if !stacks.is_empty() => stacks,
+            _ => return serializer.serialize_none(),
         };
         serializer.collect_seq(stacks.iter().map(|stack| {
             let frames = stack.frames.iter();
