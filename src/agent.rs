@@ -29,12 +29,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::background::Background;
-#[cfg(feature = "server")]
 use crate::background::Job;
 use crate::config;
 #[cfg(feature = "server")]
 use crate::config::Environment;
 use crate::error::Error;
+#[cfg(feature = "profile")]
+use crate::profile::lost;
 use crate::registry;
 
 #[cfg(feature = "server")]
@@ -283,13 +284,17 @@ impl Builder {
             registry::watch(runtime);
         }
         #[cfg(feature = "server")]
-        let (endpoints, jobs): (_, Vec<(_, Job)>) =
+        let (endpoints, server): (_, Vec<(_, Job)>) =
             match Endpoints::open(&self.requested, Environment::of_process(), &self.readiness) {
                 Ok((endpoints, job)) => (Ok(endpoints), vec![("server", job)]),
                 Err(error) => (Err(error), Vec::new()),
             };
-        #[cfg(not(feature = "server"))]
-        let jobs = Vec::new();
+        let jobs: Vec<(_, Job)> = vec![
+            #[cfg(feature = "profile")]
+            ("lost wakeups", Box::new(|stop| Box::pin(lost::watch(stop)))),
+        ];
+        #[cfg(feature = "server")]
+        let jobs = server.into_iter().chain(jobs).collect();
         let background = Background::start(jobs);
         Agent {
             service: self.service,

@@ -84,6 +84,8 @@ mod config;
 mod error;
 pub mod event;
 mod export;
+#[cfg(feature = "profile")]
+pub mod profile;
 mod readiness;
 pub mod registry;
 mod ring;
@@ -91,7 +93,7 @@ pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "profile")]
-#[expect(dead_code, unused_imports, reason = "probes come next")]
+#[expect(dead_code, unused_imports, reason = "more of it is wanted than a dump needs")]
 mod stack;
 mod task;
 
