@@ -33,7 +33,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::background::Background;
-#[cfg(feature = "server")]
 use crate::background::Job;
 use crate::config;
 #[cfg(feature = "profile")]
@@ -41,6 +40,8 @@ use crate::config::DumpEnvironment;
 #[cfg(feature = "server")]
 use crate::config::Environment;
 use crate::error::Error;
+#[cfg(feature = "profile")]
+use crate::profile::lost;
 use crate::registry;
 
 #[cfg(feature = "profile")]
@@ -324,13 +325,17 @@ impl Builder {
             registry::watch(runtime);
         }
         #[cfg(feature = "server")]
-        let (endpoints, jobs): (_, Vec<(_, Job)>) =
+        let (endpoints, server): (_, Vec<(_, Job)>) =
             match Endpoints::open(&self.requested, Environment::of_process(), &self.readiness) {
                 Ok((endpoints, job)) => (Ok(endpoints), vec![("server", job)]),
                 Err(error) => (Err(error), Vec::new()),
             };
-        #[cfg(not(feature = "server"))]
-        let jobs = Vec::new();
+        let jobs: Vec<(_, Job)> = vec![
+            #[cfg(feature = "profile")]
+            ("lost wakeups", Box::new(|stop| Box::pin(lost::watch(stop)))),
+        ];
+        #[cfg(feature = "server")]
+        let jobs: Vec<(_, Job)> = server.into_iter().chain(jobs).collect();
         #[cfg(feature = "profile")]
         let (dumps, jobs) = match dumps::watching(&self.dumps, DumpEnvironment::of_process()) {
             Ok(job) => (Ok(()), jobs.into_iter().chain([("dumps", job)]).collect()),

@@ -86,7 +86,7 @@ mod error;
 pub mod event;
 mod export;
 #[cfg(feature = "profile")]
-mod profile;
+pub mod profile;
 mod readiness;
 pub mod registry;
 mod ring;
@@ -94,7 +94,7 @@ pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "profile")]
-#[expect(dead_code, unused_imports, reason = "probes come next")]
+#[expect(dead_code, unused_imports, reason = "more of it is wanted than a dump needs")]
 mod stack;
 mod task;
 #[cfg(feature = "server")]

@@ -138,6 +138,15 @@ pub enum Event {
         /// How long it has been silent.
         silent: Duration,
     },
+    /// A task waited for what had come already, and nothing woke it: a poll that was made to ask it where it waits has
+    /// moved it on, and no wake came within a second after. It is the host's defect, or that of a future that it uses.
+    #[non_exhaustive]
+    LostWakeup {
+        /// The functions that it waited in, the innermost first; `None` where it was not asked before.
+        waiting_at: Option<Arc<str>>,
+        /// How long it had waited.
+        idle: Duration,
+    },
     /// The process begins to stop.
     #[non_exhaustive]
     ShutdownInitiated {
@@ -172,6 +181,7 @@ impl Event {
             Self::Stuck { .. } => "stuck",
             Self::Heartbeat { .. } => "heartbeat",
             Self::Overdue { .. } => "overdue",
+            Self::LostWakeup { .. } => "lost_wakeup",
             Self::ShutdownInitiated { .. } => "shutdown_initiated",
             Self::ShutdownComplete { .. } => "shutdown_complete",
         }
@@ -183,6 +193,7 @@ impl Event {
         match self {
             Self::Stopping { cause } | Self::ShutdownInitiated { cause } => cause.len(),
             Self::Stopped { error, .. } => optional(error),
+            Self::LostWakeup { waiting_at, .. } => optional(waiting_at),
             Self::Panicked {
                 message,
                 location,

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::dump::Frame;
 use super::wire::Message;
+use crate::stack::Frame;
 
 /// What a value of a sample counts.
 #[derive(Clone, Copy, Debug)]

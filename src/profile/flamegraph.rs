@@ -217,7 +217,8 @@ const SCRIPT: &str = include_str!("../web/flamegraph.js");
 mod tests {
     use std::sync::Arc;
 
-    use super::super::dump::{Stack, Waits};
+    use super::super::dump::Waits;
+    use super::super::interned::Stack;
     use super::super::waits::tests::{dump_of, frame, stack, task};
     use super::*;
 

@@ -7,8 +7,9 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dump::{Dump, Frame, Task, Waits};
+use super::dump::{Dump, Task, Waits};
 use super::encode::{Label, Profile, ValueType};
+use crate::stack::Frame;
 use crate::task::State;
 use crate::task::kind::KindId;
 
@@ -316,7 +317,7 @@ mod tests {
             .map(|id| {
                 task(
                     id,
-                    Waits::At(vec![Arc::new(super::super::dump::Stack {
+                    Waits::At(vec![Arc::new(super::super::interned::Stack {
                         frames: vec![frame(id, "leaf")],
                         cut: false,
                     })]),

@@ -3,9 +3,10 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use super::dump::{Dump, Frame, Task, Waits};
+use super::dump::{Dump, Task, Waits};
 use super::encode::places;
 use super::tasks::{Group, Groups, Sum};
+use crate::stack::Frame;
 use crate::task::State;
 use crate::utc::Utc;
 
@@ -332,7 +333,7 @@ mod tests {
         let hostile = "a\"}\n</script>\u{1b}[31m: {";
         let mut frames = vec![super::super::waits::tests::frame(1, hostile)];
         frames[0].file = Some(hostile.into());
-        let stack = Arc::new(super::super::dump::Stack { frames, cut: false });
+        let stack = Arc::new(super::super::interned::Stack { frames, cut: false });
         let mut task = task(1, Waits::At(vec![stack]));
         task.row = Row {
             name: Some(hostile.into()),

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::dump::Frame;
 use super::encode::{Label, Profile, ValueType};
+use crate::stack::Frame;
 
 /// A thread: its number, and its name as the system has it.
 #[derive(Clone, Debug, Eq, PartialEq)]

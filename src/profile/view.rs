@@ -1,9 +1,8 @@
 //! The dumps that are shown: taken once for all who want the same.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use super::dump::{Dump, Task, Waits};
+use super::dump::{Ask, Dump, Refused, Task, Waits, dump};
 use super::share::Shared;
 use crate::clock;
 use crate::registry::{self, Row};
@@ -55,46 +54,81 @@ pub(crate) async fn take(view: View) -> Result<Arc<Dump>, Busy> {
     taken.and_then(|taken| (*taken).clone()).ok_or(Busy)
 }
 
+/// Asks the tasks of a view; `None` where a dump of somebody else is under way.
 async fn collect(view: View) -> Option<Arc<Dump>> {
-    Some(Arc::new(
-        recorded(&view, "this version does not capture stacks yet").await,
-    ))
+    let mut ask = Ask {
+        most: MAX_TASKS,
+        ..Ask::default()
+    };
+    ask.tasks = match &view {
+        View::All => Vec::new(),
+        View::Leaked => leaked().await,
+        View::Tasks(ids) => ids.clone(),
+    };
+    // To ask no tasks would be to ask all.
+    if ask.tasks.is_empty() && view != View::All {
+        return Some(Arc::new(Dump::empty()));
+    }
+    match dump(&ask).await {
+        Ok(dump) => Some(dump),
+        Err(Refused::Busy) => None,
+        Err(Refused::Unsupported(why)) => Some(Arc::new(recorded(&view, why).await)),
+        Err(Refused::Unreadable) => {
+            let why = "the loaded modules cannot be read";
+            Some(Arc::new(recorded(&view, why).await))
+        }
+    }
+}
+
+/// The tasks with a verdict.
+async fn leaked() -> Vec<TaskId> {
+    let mut ids = Vec::new();
+    each(|row| {
+        if row.verdict().is_some() && ids.len() < MAX_TASKS {
+            ids.push(row.id);
+        }
+    })
+    .await;
+    ids
+}
+
+/// Walks over the live tasks in turns.
+async fn each(mut each: impl FnMut(Row)) {
+    let mut rows = registry::rows();
+    loop {
+        for _ in 0..TURN {
+            match rows.next() {
+                Some(row) => each(row),
+                None => return,
+            }
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What records alone say, where no task can be asked.
 async fn recorded(view: &View, why: &'static str) -> Dump {
     let start = clock::ticks();
-    let mut dump = Dump {
-        sampled_at: SystemTime::now(),
-        took: clock::between(start, start),
-        live: 0,
-        tasks: Vec::new(),
-        not_asked: 0,
-        cut: 0,
-    };
-    let mut rows = registry::rows();
-    'walk: loop {
-        for _ in 0..TURN {
-            let Some(row) = rows.next() else { break 'walk };
-            if !view.wants(&row) {
-                continue;
-            }
-            dump.live += 1;
-            let waits = match row.state {
-                State::Running => Waits::Running,
-                State::Scheduled => Waits::Scheduled,
-                State::Idle if row.orphaned => Waits::NoWaker,
-                State::Idle => {
-                    dump.not_asked += 1;
-                    Waits::NotAsked(why)
-                }
-            };
-            if dump.tasks.len() < MAX_TASKS {
-                dump.tasks.push(Task { row, waits });
-            }
+    let mut dump = Dump::empty();
+    each(|row| {
+        if !view.wants(&row) {
+            return;
         }
-        tokio::task::yield_now().await;
-    }
+        dump.live += 1;
+        let waits = match row.state {
+            State::Running => Waits::Running,
+            State::Scheduled => Waits::Scheduled,
+            State::Idle if row.orphaned => Waits::NoWaker,
+            State::Idle => {
+                dump.not_asked += 1;
+                Waits::NotAsked(why)
+            }
+        };
+        if dump.tasks.len() < MAX_TASKS {
+            dump.tasks.push(Task { row, waits });
+        }
+    })
+    .await;
     dump.took = clock::between(start, clock::ticks());
     dump
 }

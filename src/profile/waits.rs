@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use super::dump::{Dump, Frame, Stack, Waits};
+use super::dump::{Dump, Waits};
+use super::interned::Stack;
+use crate::stack::Frame;
 
 impl Waits {
     /// Why there is no stack; `None` where there is one.
@@ -21,17 +24,19 @@ impl Waits {
         Some(why.into())
     }
 
-    /// The same with each stack once: to wait twice at one place is to wait there.
+    /// The same with each stack once, in an order that does not depend on who was polled first: to wait twice at one
+    /// place is to wait there, and a `select!` draws lots.
     pub(crate) fn distinct(&self) -> Self {
         let Self::At(stacks) = self else {
             return self.clone();
         };
-        let mut distinct: Vec<Arc<Stack>> = Vec::with_capacity(stacks.len());
-        for stack in stacks {
-            if !distinct.contains(stack) {
-                distinct.push(Arc::clone(stack));
-            }
-        }
+        let mut distinct = stacks.clone();
+        distinct.sort_by(|one, two| {
+            let addresses =
+                |stack: &Arc<Stack>| stack.frames.iter().map(|frame| frame.address).collect::<Vec<_>>();
+            addresses(one).cmp(&addresses(two))
+        });
+        distinct.dedup();
         Self::At(distinct)
     }
 
@@ -65,6 +70,18 @@ impl Hash for Stack {
 }
 
 impl Dump {
+    /// A dump of nothing, now.
+    pub(super) fn empty() -> Self {
+        Self {
+            sampled_at: SystemTime::now(),
+            took: Duration::ZERO,
+            live: 0,
+            tasks: Vec::new(),
+            not_asked: 0,
+            cut: 0,
+        }
+    }
+
     /// How many tasks it is of, and what it left out.
     pub(crate) fn remark(&self) -> String {
         let (shown, took) = (self.tasks.len(), self.took.as_secs_f64());
@@ -78,8 +95,6 @@ impl Dump {
 /// Dumps that were never taken.
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::{Duration, SystemTime};
-
     use super::super::dump::Task;
     use super::*;
     use crate::registry::{self, Row};

@@ -15,7 +15,6 @@ pub(super) fn count(kind: KindId) -> u64 {
 
 /// Counts one more.
 #[cfg(feature = "profile")]
-#[expect(dead_code, reason = "dumps come next")]
 pub(crate) fn add(kind: KindId) {
     if let Some(found) = FOUND.get(usize::from(kind.index())) {
         found.fetch_add(1, Relaxed);

@@ -24,7 +24,6 @@ pub use history::{DEFAULT_EXITS, Exit, History, PanicFacts, exits};
 pub(crate) use history::{drain, set_capacity};
 pub use snapshot::{Finished, KindSummary, Nature, Row, Rows, kinds, row, rows};
 #[cfg(feature = "profile")]
-#[expect(unused_imports, reason = "dumps come next")]
 pub(crate) use snapshot::{Place, looks};
 pub(crate) use sweep::pace;
 pub use sweep::{KindStates, SiteStates, Sweep, last as last_sweep, sweep};

@@ -322,7 +322,6 @@ pub(super) const JUDGED: u32 = 2;
 
 /// Shows each live task as one look, with its place.
 #[cfg(feature = "profile")]
-#[expect(dead_code, reason = "dumps come next")]
 pub(crate) fn looks(mut each: impl FnMut(Place, &Look)) {
     for slab in 0..slab::slabs() {
         for (place, record) in slab::records(slab).iter().enumerate() {
@@ -342,7 +341,6 @@ pub(crate) struct Place {
 }
 
 #[cfg(feature = "profile")]
-#[expect(dead_code, reason = "dumps come next")]
 impl Place {
     /// The row of the task `id`, if it still is here, for somebody who is about to ask it: a verdict that the row gives
     /// is kept, see [`is_orphaned`].

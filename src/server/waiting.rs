@@ -7,9 +7,10 @@ use serde::{Serialize, Serializer};
 use super::filter::Wanted;
 use super::profiles::refused;
 use super::refusal::Refusal;
-use crate::profile::dump::{Frame, Waits};
+use crate::profile::dump::Waits;
 use crate::profile::view::{self, View};
 use crate::registry::Row;
+use crate::stack::Frame;
 use crate::task::TaskId;
 
 /// What is known of some tasks.

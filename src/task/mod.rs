@@ -19,7 +19,6 @@ pub(crate) mod local;
 pub(crate) mod membership;
 pub(crate) mod panic;
 #[cfg(feature = "profile")]
-#[expect(dead_code, reason = "dumps come next")]
 pub(crate) mod probe;
 pub(crate) mod record;
 pub(crate) mod runtime;

@@ -51,9 +51,9 @@ impl Held {
         (record.id() == look.id && record.was_polled()).then_some(held)
     }
 
-    /// How the task is now; `None` where it has ended.
-    pub(crate) fn look(&self) -> Option<Look> {
-        self.record.look()
+    /// Where the record is: the order of an [`Asking`]'s answers.
+    pub(crate) fn address(&self) -> usize {
+        std::ptr::from_ref(self.record).addr()
     }
 
     /// How often it was woken by now, ended or not.
@@ -164,9 +164,9 @@ pub(crate) struct Asking {
 impl Asking {
     /// Asks tasks, and wakes them; `None` where others are being asked.
     pub(crate) fn begin(mut held: Vec<Held>, tape: Tape) -> Option<Self> {
-        held.sort_unstable_by_key(|held| std::ptr::from_ref(held.record).addr());
+        held.sort_unstable_by_key(Held::address);
         let slots = held.iter().map(|held| Slot {
-            record: std::ptr::from_ref(held.record).addr(),
+            record: held.address(),
             id: held.look.id,
             wakes: (!held.look.scheduled).then_some(held.look.wakes),
             polls: held.look.polls,
