@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use lifespan::Agent;
 
+use crate::processes::run_alone;
+
 /// Runs it; once more where the agent was taking a dump for another test.
 #[track_caller]
 fn dump(arguments: &[&str]) -> Output {
@@ -38,8 +40,14 @@ fn complaint(arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), text(&output.stderr))
 }
 
+#[test]
+fn it_prints_the_dump_and_what_grew() {
+    run_alone("pprof::cli::prints_alone", &[]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn it_prints_the_dump_and_what_grew() {
+#[ignore = "needs a process of its own"]
+async fn prints_alone() {
     let agent = Agent::builder("cli").listen(([127, 0, 0, 1], 0)).start().unwrap();
     let address = agent.address().unwrap();
     let url = address.to_string();

@@ -27,8 +27,9 @@ fn every_profile_alone() {
     let go = Go::new(agent.address().unwrap());
     let _entered = runtime.enter();
     let waits = |kind: &'static str, how_many: usize| -> Vec<_> {
-        let sleep = || tokio::time::sleep(std::time::Duration::from_secs(3_600));
-        (0..how_many).map(|_| lifespan::spawn(kind, sleep())).collect()
+        (0..how_many)
+            .map(|_| lifespan::spawn(kind, Sleeps(()).sleeps()))
+            .collect()
     };
     let three = waits("go-three", 3);
     let _hostile = waits("<b>&\"' \\ kind", 1);
@@ -67,6 +68,20 @@ fn every_profile_alone() {
         assert!(threads.contains("lifespan-agent"), "{threads}");
     }
 
+    if cfg!(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )) {
+        // Names are printed whole, generics and closures included.
+        let traces = go.shows(&["-traces", "-tagfocus=kind=go-three"], "tasks");
+        for name in [
+            " <tokio::time::sleep::Sleep as core::future::future::Future>::poll\n",
+            " it::pprof::go::Sleeps<T>::sleeps::{{closure}}\n",
+        ] {
+            assert!(traces.contains(name), "{name}: {traces}");
+        }
+    }
+
     // What grew and what went, against a profile from before.
     let before = go.folder().join("before.pb.gz");
     go.shows(&["-proto", &format!("-output={}", before.display())], "tasks");
@@ -85,6 +100,16 @@ fn every_profile_alone() {
     );
     let delta = go.shows(&["-tags", "-seconds=1"], "tasks");
     assert!(!delta.contains("go-two"), "{delta}");
+}
+
+/// Has a name with brackets in it.
+struct Sleeps<T>(T);
+
+impl<T> Sleeps<T> {
+    async fn sleeps(self) {
+        tokio::time::sleep(std::time::Duration::from_secs(3_600)).await;
+        drop(self.0);
+    }
 }
 
 /// The tool, with a folder of its own for what it saves.

@@ -7,6 +7,8 @@ mod go;
 mod pictures;
 mod routes;
 mod rows;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod stacks;
 mod texts;
 #[cfg(target_os = "linux")]
 mod unasked;
@@ -26,5 +28,19 @@ pub(super) async fn asked(path: &str) -> Answer {
         }
         assert!(start.elapsed() < DEADLINE, "always refused: {path}");
         tokio::task::yield_now().await;
+    }
+}
+
+/// Asks until the answer is as it should be. A dump can have begun before the test did, for another one; and the first of
+/// a debug build reads symbols for longer than it may take.
+pub(super) async fn until(path: &str, right: impl Fn(&Answer) -> bool) -> Answer {
+    let start = Instant::now();
+    loop {
+        let answer = asked(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        if right(&answer) {
+            return answer;
+        }
+        assert!(start.elapsed() < DEADLINE, "{path}: {}", answer.body);
     }
 }

@@ -4,7 +4,7 @@ use std::future::pending;
 
 use serde_json::{Value, json};
 
-use super::asked;
+use super::until;
 use crate::client::get;
 
 #[tokio::test]
@@ -13,10 +13,8 @@ async fn groups_by_await_point_count_every_task_once() {
         .map(|_| lifespan::spawn("pprof-groups", pending::<()>()))
         .collect();
     tokio::task::yield_now().await;
-    let answer = asked("/debug/tasks?kind=pprof-groups&group_by=waiting_at")
-        .await
-        .json();
-    assert_eq!(answer["total"], 4);
+    let path = "/debug/tasks?kind=pprof-groups&group_by=waiting_at";
+    let answer = until(path, |answer| answer.json()["total"] == 4).await.json();
     let groups = answer["groups"].as_array().unwrap();
     let live: u64 = groups.iter().map(|group| group["live"].as_u64().unwrap()).sum();
     assert_eq!(live, 4);

@@ -2,17 +2,19 @@
 
 use std::future::pending;
 
-use super::asked;
+use super::{asked, until};
+use crate::client::Answer;
 
-/// Blocks of a dump's tasks of one kind, with numbers that vary replaced.
-async fn blocks(kind: &str) -> Vec<String> {
-    let answer = asked("/debug/pprof/tasks?debug=2").await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    let ours = answer
-        .body
-        .split("\n\n")
-        .filter(|block| block.contains(&format!("{{kind: {kind}")));
-    ours.map(normal).collect()
+/// The block of the only task of a kind, with numbers replaced.
+async fn block(kind: &str) -> String {
+    let block = |answer: &Answer| -> Option<String> {
+        let mut blocks = answer.body.split("\n\n");
+        blocks
+            .find(|block| block.contains(&format!("{{kind: {kind}")))
+            .map(normal)
+    };
+    let answer = until("/debug/pprof/tasks?debug=2", |answer| block(answer).is_some()).await;
+    block(&answer).unwrap()
 }
 
 /// `#` for every number of more than one part, or after `task `.
@@ -59,8 +61,7 @@ async fn a_block_says_what_a_task_is_and_who_spawned_it() {
     });
     let task = task.await.unwrap();
     tokio::task::yield_now().await;
-    let blocks = blocks("pprof-block").await;
-    let [block] = &*blocks else { panic!("{blocks:?}") };
+    let block = block("pprof-block").await;
     let lines: Vec<&str> = block.lines().collect();
     assert_eq!(
         lines[0],

@@ -53,6 +53,12 @@ fn signal_alone() {
 
 #[test]
 fn a_file_that_appears_gets_a_dump_and_is_taken_away() {
+    run_alone("pprof::unasked::file_alone", &[]);
+}
+
+#[test]
+#[ignore = "needs a process of its own"]
+fn file_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (request, dump) = (folder.path().join("request"), folder.path().join("dump.txt"));
     let agent = Agent::builder("unasked")
