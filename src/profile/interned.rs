@@ -117,6 +117,7 @@ const PLUMBING: &[&str] = &[
     "tokio::future::",
     "tokio::loom::",
     "tokio::runtime::",
+    "tokio::sync::task::",
     "tokio::task::coop",
     "tokio::util::",
 ];
