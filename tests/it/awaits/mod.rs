@@ -1,6 +1,8 @@
 //! Where tasks wait: every leaf is named, on every runtime, and asking changes nothing.
 
+mod behaviour;
 mod leaves;
+mod lost;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +10,8 @@ use std::time::Duration;
 
 use lifespan::profile::{Ask, Dump, Refused, Task, Waits};
 use lifespan::{KindId, State};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 use crate::support::{rows_of, wait_until};
 use leaves::LEAVES;
@@ -81,31 +84,96 @@ fn said(task: &Task) -> Vec<Vec<String>> {
     }
 }
 
+/// Whether each function is in one of the stacks, and every stack ends with the task's own future.
 fn is_named(task: &Task, functions: &[&str]) -> bool {
     let said = said(task);
-    functions.iter().all(|wanted| said.iter().flatten().any(|function| function.contains(wanted)))
-        // The task's own future comes last.
-        && said.iter().all(|stack| stack.last().is_some_and(|last| last.contains("awaits::leaves") || !last.contains("lifespan::task")))
+    let is_root = |function: &String| function.contains("awaits::leaves") || ROOTS.contains(&&**function);
+    functions
+        .iter()
+        .all(|wanted| said.iter().flatten().any(|function| function.contains(wanted)))
+        && said.iter().all(|stack| stack.last().is_some_and(is_root))
 }
 
-fn spawn_all(flavour: &str, handle: &Handle) -> Vec<KindId> {
-    let kinds = kinds_of(flavour);
-    let _in_runtime = handle.enter();
-    for (kind, (_, _, leaf)) in kinds.iter().zip(LEAVES) {
-        drop(lifespan::spawn_on(*kind, leaf(), handle));
-    }
-    kinds
-}
+/// Futures of others that are spawned as they are.
+const ROOTS: &[&str] = &[
+    "<futures_util::future::future::Map<Fut,F> as core::future::future::Future>::poll",
+    "<tokio::time::sleep::Sleep as core::future::future::Future>::poll",
+];
 
 fn multi_thread() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 
+/// Runs `f` in a runtime that has one thread, with something that ends when it may.
+fn on_one_thread(f: impl FnOnce(oneshot::Receiver<()>, Runtime) + Send + 'static) -> Stopped {
+    let (stop, stopped) = oneshot::channel();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        f(stopped, runtime);
+    });
+    Stopped { stop, thread }
+}
+
+struct Stopped {
+    stop: oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Stopped {
+    fn stop(self) {
+        drop(self.stop);
+        self.thread.join().unwrap();
+    }
+}
+
 #[test]
 fn every_leaf_is_named_on_a_multi_thread_runtime() {
     let runtime = multi_thread();
-    let kinds = spawn_all("multi", runtime.handle());
+    let _in_runtime = runtime.enter();
+    let kinds = kinds_of("multi");
+    for (kind, (_, _, leaf)) in kinds.iter().zip(LEAVES) {
+        drop(lifespan::spawn(*kind, leaf()));
+    }
     assert_named(&kinds);
     runtime.shutdown_background();
+}
+
+#[test]
+fn every_leaf_is_named_on_a_current_thread_runtime() {
+    let kinds = kinds_of("current");
+    let spawned = kinds.clone();
+    let runs = on_one_thread(move |stopped, runtime| {
+        runtime.block_on(async {
+            for (kind, (_, _, leaf)) in spawned.iter().zip(LEAVES) {
+                drop(lifespan::spawn(*kind, leaf()));
+            }
+            let _ = stopped.await;
+        });
+        runtime.shutdown_background();
+    });
+    assert_named(&kinds);
+    runs.stop();
+}
+
+#[test]
+fn every_leaf_is_named_on_a_local_set() {
+    let kinds = kinds_of("local");
+    let spawned = kinds.clone();
+    let runs = on_one_thread(move |stopped, runtime| {
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, async {
+            for (kind, (_, _, leaf)) in spawned.iter().zip(LEAVES) {
+                drop(lifespan::spawn_local(*kind, leaf()));
+            }
+            let _ = stopped.await;
+        });
+        drop(local);
+        runtime.shutdown_background();
+    });
+    assert_named(&kinds);
+    runs.stop();
 }
