@@ -24,6 +24,8 @@ pub(super) struct Counts {
 struct Site {
     kind: String,
     waits: String,
+    /// The task's own future, where it is not what waits.
+    within: String,
     spawned: String,
 }
 
@@ -35,6 +37,8 @@ struct Open {
     leaves: Vec<String>,
     /// The next line is a leaf.
     leaf_follows: bool,
+    /// The last frame: at the end, the task's own future.
+    outermost: String,
     /// The next line may be the place of the last leaf.
     place_follows: bool,
 }
@@ -55,7 +59,7 @@ impl Counts {
             // Before the dump, or behind it.
         } else if let Some(mut open) = self.open.take() {
             if line.is_empty() {
-                open.site.waits = open.waits();
+                (open.site.waits, open.site.within) = open.waits();
                 *self.sites.entry(open.site).or_default() += 1;
             } else {
                 open.line(line);
@@ -119,29 +123,39 @@ impl Open {
             if let Some(leaf) = self.leaves.last_mut().filter(|_| self.place_follows) {
                 *leaf = format!("{leaf} ({place})");
             }
-        } else if std::mem::take(&mut self.leaf_follows) && line != "spawned" {
+        } else if line != "spawned" && line != "all branches in:" {
             // How long it has been running is no place.
-            let leaf = if line.starts_with("(running for ") {
+            let frame = if line.starts_with("(running for ") {
                 "(running)"
             } else {
                 line
             };
-            self.leaves.push(leaf.to_owned());
-            self.place_follows = true;
-            return;
+            frame.clone_into(&mut self.outermost);
+            if std::mem::take(&mut self.leaf_follows) {
+                self.leaves.push(frame.to_owned());
+                self.place_follows = true;
+                return;
+            }
         }
         self.place_follows = false;
     }
 
-    fn waits(&self) -> String {
+    /// Where it waits, and what it is that waits there.
+    fn waits(&self) -> (String, String) {
         let mut leaves = self.leaves.clone();
         leaves.sort_unstable();
         leaves.dedup();
-        match &*leaves {
+        let waits = match &*leaves {
             [] => "(not told)".to_owned(),
             [only] => only.clone(),
             _ => format!("any of: {}", leaves.join(", ")),
-        }
+        };
+        let within = if waits.starts_with(&self.outermost) {
+            String::new()
+        } else {
+            self.outermost.clone()
+        };
+        (waits, within)
     }
 }
 
@@ -223,6 +237,9 @@ impl fmt::Display for Grown {
         for (site, before, now) in &self.sites {
             writeln!(f, "\n+{}  {before} -> {now}  {}", now - before, site.kind)?;
             writeln!(f, "    waits at {}", site.waits)?;
+            if !site.within.is_empty() {
+                writeln!(f, "    in {}", site.within)?;
+            }
             if !site.spawned.is_empty() {
                 writeln!(f, "    spawned at {}", site.spawned)?;
             }
@@ -288,8 +305,8 @@ mod tests {
         assert_eq!(
             Grown::between(&first, &second).to_string(),
             "tasks: 2 -> 4\n\
-             \n+2  1 -> 3  worker\n    waits at Recv::poll (src/recv.rs:7)\n    spawned at src/main.rs:3:5\n\
-             \n+1  0 -> 1  \"a, \\\"b}\"\n    waits at any of: Recv::poll, Sleep::poll (src/sleep.rs:1)\n"
+             \n+2  1 -> 3  worker\n    waits at Recv::poll (src/recv.rs:7)\n    in app::serve\n    spawned at src/main.rs:3:5\n\
+             \n+1  0 -> 1  \"a, \\\"b}\"\n    waits at any of: Recv::poll, Sleep::poll (src/sleep.rs:1)\n    in app::serve\n"
         );
         assert_eq!(
             Grown::between(&second, &second).to_string(),
