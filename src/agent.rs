@@ -35,7 +35,7 @@ use crate::config;
 use crate::config::Environment;
 use crate::error::Error;
 #[cfg(feature = "profile")]
-use crate::profile::lost;
+use crate::profile::{dump, lost};
 use crate::registry;
 
 #[cfg(feature = "server")]
@@ -292,6 +292,8 @@ impl Builder {
         let jobs: Vec<(_, Job)> = vec![
             #[cfg(feature = "profile")]
             ("lost wakeups", Box::new(|stop| Box::pin(lost::watch(stop)))),
+            #[cfg(feature = "profile")]
+            ("stacks", Box::new(|stop| Box::pin(dump::rest(stop)))),
         ];
         #[cfg(feature = "server")]
         let jobs = server.into_iter().chain(jobs).collect();

@@ -70,10 +70,11 @@
 //! |---|---|
 //! | `server` | the HTTP endpoints, served by the agent or mounted in an axum app of yours; `Executor` for hyper |
 //! | `prometheus` | a collector for the `prometheus` crate, and `/metrics` |
+//! | `profile` | `profile::dump`: where each task waits, and lost wakeups |
 //! | `cli` | the binary, with a demo service |
 //! | `full` | all of these |
 //!
-//! `otlp`, `profile`, `pprof`, `console`, `etcd` and `heap` are names of parts to come, and add nothing yet. A build with
+//! `otlp`, `pprof`, `console`, `etcd` and `heap` are names of parts to come, and add nothing yet. A build with
 //! `--cfg tokio_unstable` also tells untracked tasks by their spawn site.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -254,7 +254,7 @@ async fn by_hand() {
     let kept = Arc::new(std::sync::Mutex::new(None::<Waker>));
     poll_fn(move |cx| {
         *kept.lock().unwrap() = Some(cx.waker().clone());
-        Poll::Pending
+        Poll::<()>::Pending
     })
-    .await
+    .await;
 }
