@@ -70,7 +70,7 @@
 //! |---|---|
 //! | `server` | the HTTP endpoints, served by the agent or mounted in an axum app of yours; `Executor` for hyper |
 //! | `prometheus` | a collector for the `prometheus` crate, and `/metrics` |
-//! | `profile` | where tasks wait: dumps as text, profiles for `go tool pprof`, flame graphs; brings `server` |
+//! | `profile` | `profile::dump`: where each task waits, and lost wakeups; as text, profiles for `go tool pprof`, flame graphs; brings `server` |
 //! | `cli` | the binary, with a demo service |
 //! | `full` | all of these |
 //!
