@@ -37,8 +37,8 @@
 //! | any other spawner | `future.`[`tracked`](Track::tracked)`(kind)` | a future; [`root`](Tracked::root) says that it is a task's |
 //!
 //! All of them return tokio's (or std's) own handles, and a panic reaches those as before. Tasks that are to end
-//! together stand in a [`Scope`]: see [`scope`]. [`run`] ends all of a service, in order and in time: see [`shutdown`]. A *kind* is a low-cardinality
-//! name for a family of tasks: see [`Kind`].
+//! together stand in a [`Scope`]: see [`scope`]. [`run`] ends all of a service, in order and in time: see [`shutdown`].
+//! A *kind* is a low-cardinality name for a family of tasks: see [`Kind`].
 //!
 //! # What a record knows, and when
 //!
