@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
 use super::dump::{Ask, Dump, Refused, Task, Waits, dump};
 use super::share::Shared;
 use crate::clock;
@@ -54,6 +58,24 @@ pub(crate) async fn take(view: View) -> Result<Arc<Dump>, Busy> {
     taken.and_then(|taken| (*taken).clone()).ok_or(Busy)
 }
 
+/// Takes a dump on another thread: the first one reads the symbols of the program, and the agent has else to do
+/// meanwhile. Dropping it ends the dump, at the latest when a batch has been named.
+async fn apart(ask: Ask) -> Result<Arc<Dump>, Refused> {
+    let (_wanted, mut dropped) = oneshot::channel::<()>();
+    let here = Handle::current();
+    let taken = spawn_blocking(move || {
+        here.block_on(async {
+            tokio::select! {
+                taken = dump(&ask) => taken,
+                // Nobody is there to be told.
+                _ = &mut dropped => Err(Refused::Busy),
+            }
+        })
+    });
+    // It panics only where the runtime ends under it.
+    taken.await.unwrap_or(Err(Refused::Busy))
+}
+
 /// Asks the tasks of a view; `None` where a dump of somebody else is under way.
 async fn collect(view: View) -> Option<Arc<Dump>> {
     let mut ask = Ask {
@@ -69,7 +91,7 @@ async fn collect(view: View) -> Option<Arc<Dump>> {
     if ask.tasks.is_empty() && view != View::All {
         return Some(Arc::new(Dump::empty()));
     }
-    match dump(&ask).await {
+    match apart(ask).await {
         Ok(dump) => Some(dump),
         Err(Refused::Busy) => None,
         Err(Refused::Unsupported(why)) => Some(Arc::new(recorded(&view, why).await)),
