@@ -147,7 +147,7 @@ fn spawn(runtime: &Runtime, tasks: usize) -> Vec<mpsc::Sender<u8>> {
         match task % 4 {
             0 | 1 => drop(lifespan::spawn("idle", async move { receiver.recv().await })),
             2 => drop(lifespan::spawn("idle", async {
-                sleep(Duration::from_secs(3_600)).await
+                sleep(Duration::from_secs(3_600)).await;
             })),
             _ => drop(lifespan::spawn("idle", async move {
                 tokio::select! {

@@ -1,6 +1,6 @@
 //! A dump: which tasks live, and where each of them waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -57,10 +57,23 @@ impl Default for Ask {
     }
 }
 
-impl Ask {
-    fn is_for(&self, look: &Look) -> bool {
-        let kind = self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.index() == look.kind);
-        kind && (self.tasks.is_empty() || self.tasks.iter().any(|task| task.get() == look.id))
+/// The tasks that are asked for.
+struct Wanted {
+    kinds: HashSet<u16>,
+    tasks: HashSet<u64>,
+}
+
+impl Wanted {
+    fn of(ask: &Ask) -> Self {
+        Self {
+            kinds: ask.kinds.iter().map(|kind| kind.index()).collect(),
+            tasks: ask.tasks.iter().map(|task| task.get()).collect(),
+        }
+    }
+
+    fn has(&self, look: &Look) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&look.kind))
+            && (self.tasks.is_empty() || self.tasks.contains(&look.id))
     }
 }
 
@@ -93,7 +106,7 @@ pub struct Task {
 }
 
 /// Where a task waits, or why that is not known.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Waits {
     /// In these places: one for each branch that waits. None where the future keeps a waker from an earlier poll without
@@ -276,6 +289,7 @@ impl Dumping<'_> {
     fn choose(&mut self) -> Vec<Chosen> {
         let mut groups: HashMap<(u16, usize), usize> = HashMap::new();
         let mut sizes: Vec<u64> = Vec::new();
+        let wanted = Wanted::of(self.ask);
         let group = |look: &Look| {
             (
                 look.kind,
@@ -283,7 +297,7 @@ impl Dumping<'_> {
             )
         };
         registry::looks(|_, look| {
-            if self.ask.is_for(look) {
+            if wanted.has(look) {
                 let place = *groups.entry(group(look)).or_insert_with(|| {
                     sizes.push(0);
                     sizes.len() - 1
@@ -299,7 +313,7 @@ impl Dumping<'_> {
         let mut chosen: Vec<(u64, Chosen)> = Vec::new();
         registry::looks(|place, look| {
             // One that has come since is left out.
-            let Some(&at) = groups.get(&group(look)).filter(|_| self.ask.is_for(look)) else {
+            let Some(&at) = groups.get(&group(look)).filter(|_| wanted.has(look)) else {
                 return;
             };
             if choose::is_chosen(seen[at], sizes[at], shares[at]) && seen[at] < sizes[at] {

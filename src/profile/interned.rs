@@ -7,7 +7,7 @@ use crate::stack::copy::Registers;
 use crate::stack::{End, Frame, Symbols, Unwinder};
 
 /// Where a task waits, in one of its branches: from the leaf to the task's own future.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Stack {
     /// The innermost first. What runs every task, and what only hands a poll on, is left out.
@@ -147,6 +147,7 @@ mod tests {
             "lifespan::task::instrument::Tracked<F,C>::poll_asked",
             "std::panicking::catch_unwind",
             "tokio::runtime::time::entry::TimerEntry::poll_elapsed",
+            "tokio::sync::task::atomic_waker::AtomicWaker::do_register::{{closure}}",
         ];
         for function in hidden {
             assert!(is_plumbing(function), "{function}");

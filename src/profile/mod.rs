@@ -10,6 +10,9 @@
 //! A probe is one spurious poll. Futures must stand that; for those that do not there are
 //! [`no_probe`](crate::Builder::no_probe) and [`Kind::no_probe`](crate::Kind::no_probe).
 //!
+//! What is shown of it, over HTTP and in the dumps that the agent writes of its own accord, is a function of what came
+//! back: see [`server`](crate::server) and [`agent::Dumps`](crate::agent::Dumps).
+//!
 //! # Examples
 //!
 //! ```
@@ -36,8 +39,18 @@
 
 mod choose;
 pub(crate) mod dump;
+pub(crate) mod encode;
+pub(crate) mod flamegraph;
 mod interned;
 pub(crate) mod lost;
+pub(crate) mod report;
+mod share;
+pub(crate) mod tasks;
+pub(crate) mod text;
+pub(crate) mod threads;
+pub(crate) mod view;
+mod waits;
+mod wire;
 
 pub use dump::{Ask, DEFAULT_DEADLINE, DEFAULT_MOST, Dump, LONG_IDLE, Refused, Task, Waits, dump};
 pub use interned::Stack;

@@ -9,9 +9,10 @@ use super::query::Query;
 use super::refusal::Refusal;
 use super::row::{Attributes, Place};
 use super::tasks::json;
-use super::time::{Utc, seconds};
+use super::time::seconds;
 use crate::registry::{self, Exit, PanicFacts};
 use crate::task::{Outcome, TaskId};
+use crate::utc::Utc;
 
 pub(super) async fn exits(RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let query = Query::parse(query.as_deref(), &["kind", "outcome", "limit"])?;
@@ -72,6 +73,7 @@ pub(super) struct ExitView<'a> {
     self_wakes: u64,
     parent: Option<u64>,
     scope: Option<&'a str>,
+    supervisor: Option<&'a str>,
     runtime: Option<&'static str>,
     spawned_at: Option<Place>,
     future_bytes: u64,
@@ -105,6 +107,7 @@ impl<'a> From<&'a Exit> for ExitView<'a> {
             self_wakes: exit.self_wakes,
             parent: exit.parent.map(TaskId::get),
             scope: exit.scope.as_deref(),
+            supervisor: exit.supervisor.as_deref(),
             runtime: exit.runtime,
             spawned_at: exit.spawned_at.map(Place),
             future_bytes: exit.future_bytes,

@@ -52,12 +52,8 @@ impl Binary {
     ///
     /// Debug information that finds no room, or is compressed, is left out: names remain.
     pub(super) fn load(module: &Module, room: usize) -> Result<Self, Missing> {
-        let file = open(&module.path).map_err(|_| Missing::File)?;
-        Self::read(&file, module, room)
-    }
-
-    fn read(file: &File, module: &Module, room: usize) -> Result<Self, Missing> {
-        let cache = ReadCache::new(file);
+        let (file, own) = open(&module.path).map_err(|_| Missing::File)?;
+        let cache = ReadCache::new(&file);
         let damaged = |_| Missing::Damaged;
         let header = elf::FileHeader64::<Endianness>::parse(&cache).map_err(damaged)?;
         let endian = header.endian().map_err(damaged)?;
@@ -77,12 +73,12 @@ impl Binary {
             })
             .collect();
         let room = &mut { room };
-        if !is_same(file, module, &all) {
+        if !own && !is_same(&file, module, &all) {
             return Err(Missing::Replaced);
         }
         let before = *room;
-        let names = Names::read(file, &all, room)?;
-        let lines = lines(file, &all, room);
+        let names = Names::read(&file, &all, room)?;
+        let lines = lines(&file, &all, room);
         Ok(Self {
             names,
             lines,
@@ -110,11 +106,10 @@ impl Binary {
                 line: None,
             });
         }
-        // The outermost is the one that has a symbol.
-        if let Some(outermost) = places.last_mut()
-            && outermost.function.is_none()
-        {
-            outermost.function = self.names.find(address);
+        // The outermost is the one that has a symbol. It tells more than debug information of lines only, in which
+        // functions have the last part of their name.
+        if let Some(outermost) = places.last_mut() {
+            outermost.function = self.names.find(address).or_else(|| outermost.function.take());
         }
         places
     }
@@ -171,9 +166,9 @@ impl Section {
     }
 }
 
-/// Opens what a path of the list of mappings leads to.
-fn open(path: &str) -> io::Result<File> {
-    // The program itself can be had though its file was replaced or removed.
+/// Opens what a path of the list of mappings leads to, and says whether that is the running program itself.
+fn open(path: &str) -> io::Result<(File, bool)> {
+    // Which can be had though its file was replaced or removed.
     let own = std::fs::read_link("/proc/self/exe").is_ok_and(|own| own.to_str() == Some(path));
     let path = if own { "/proc/self/exe" } else { path };
     // Should the path lead to a pipe by now, an open that waits would wait for ever.
@@ -182,22 +177,17 @@ fn open(path: &str) -> io::Result<File> {
         .custom_flags(libc::O_NONBLOCK)
         .open(path)?;
     if file.metadata()?.is_file() {
-        Ok(file)
+        Ok((file, own))
     } else {
         Err(io::ErrorKind::InvalidInput.into())
     }
 }
 
-/// Whether a file is the one that was loaded: by what its linker called it, else by its inode.
+/// Whether a file is the one that was loaded: by what its linker called it, else by its inode, which no other file has
+/// while it is mapped. Devices are not compared, since some file systems give a mapping another one than a file.
 fn is_same(file: &File, module: &Module, sections: &[Section]) -> bool {
     let Some(loaded) = &module.build_id else {
-        let (major, minor, inode) = module.file;
-        return file.metadata().is_ok_and(|now| {
-            let device = now.dev();
-            now.ino() == inode
-                && u64::from(libc::major(device)) == major
-                && u64::from(libc::minor(device)) == minor
-        });
+        return file.metadata().is_ok_and(|now| now.ino() == module.inode);
     };
     sections
         .iter()
@@ -316,3 +306,101 @@ const WANTED: &[SectionId] = &[
     SectionId::DebugStr,
     SectionId::DebugStrOffsets,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::library;
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    /// The library of these tests, read once.
+    static LIBRARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::read(library(&folder, "binary")).unwrap()
+    });
+
+    /// What is found in a file of these bytes, at every address.
+    fn read(bytes: &[u8], room: usize) -> Result<(Binary, Vec<Place>), Missing> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let now = file.as_file().metadata().unwrap();
+        let module = Module {
+            range: 0..0x8000,
+            bias: 0,
+            path: file.path().to_str().unwrap().into(),
+            inode: now.ino(),
+            build_id: None,
+            lowest: 0,
+            tables: None,
+        };
+        let binary = Binary::load(&module, room)?;
+        let places = (0..0x8000)
+            .step_by(4)
+            .flat_map(|address| binary.places(address))
+            .collect();
+        Ok((binary, places))
+    }
+
+    fn has(places: &[Place], function: &str) -> bool {
+        places.iter().any(|place| {
+            place
+                .function
+                .as_deref()
+                .is_some_and(|name| name.contains(function))
+        })
+    }
+
+    #[test]
+    fn without_room_for_debug_information_names_remain() {
+        let (binary, places) = read(&LIBRARY, 1 << 20).unwrap();
+        assert!(has(&places, "visit_me") && has(&places, "inlined"), "{places:#?}");
+        assert!(places.iter().any(|place| place.line.is_some()));
+        let (fewer, places) = read(&LIBRARY, binary.bytes() - 1).unwrap();
+        assert!(
+            has(&places, "visit_me") && !has(&places, "inlined"),
+            "{places:#?}"
+        );
+        assert!(places.iter().all(|place| place.line.is_none()));
+        assert!(fewer.bytes() < binary.bytes());
+        assert_eq!(read(&LIBRARY, 100).err(), Some(Missing::Room));
+    }
+
+    #[test]
+    fn what_is_no_library_is_damaged() {
+        for bytes in [&[][..], b"#!/bin/sh\n", &LIBRARY[..100], &LIBRARY[..2000]] {
+            assert_eq!(read(bytes, 1 << 20).err(), Some(Missing::Damaged));
+        }
+    }
+
+    #[test]
+    fn what_would_block_is_not_opened() {
+        assert!(open("/dev/null").is_err(), "no file");
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        assert!(open(pipe.to_str().unwrap()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_do_no_harm(
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..64),
+            keep in prop_oneof![Just(None), any::<prop::sample::Index>().prop_map(Some)],
+        ) {
+            let mut bytes = LIBRARY.clone();
+            for (at, value) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if let Some(keep) = keep {
+                bytes.truncate(keep.index(bytes.len()));
+            }
+            // Whatever is found: nothing panics, and no more is held than is there.
+            if let Ok((binary, _)) = read(&bytes, 1 << 20) {
+                assert!(binary.bytes() <= bytes.len() * 2);
+            }
+        }
+    }
+}

@@ -1,5 +1,11 @@
 //! What stands in where stacks cannot be unwound: the same names, and nothing is found.
 
+#![expect(
+    clippy::needless_pass_by_ref_mut,
+    clippy::unused_self,
+    reason = "the signatures are those of where it is supported"
+)]
+
 use super::copy::Registers;
 use super::frame::{End, Frames};
 use std::io;
@@ -18,19 +24,16 @@ impl Unwinder {
     /// # Errors
     ///
     /// Always: see [`supported`](super::supported).
-    #[expect(clippy::unused_self, reason = "as where it is supported")]
     pub(crate) fn refresh(&mut self) -> io::Result<()> {
         super::supported().map_err(|reason| io::Error::new(io::ErrorKind::Unsupported, reason))
     }
 
     /// None.
-    #[expect(clippy::unused_self, reason = "as where it is supported")]
     pub(crate) fn modules(&self) -> &Modules {
         &Modules
     }
 
     /// Finds nothing.
-    #[expect(clippy::unused_self, reason = "as where it is supported")]
     pub(crate) fn unwind(&mut self, _: &Registers, _: &[u64], _: bool, _: &mut Vec<u64>) -> End {
         End::Broken
     }
@@ -51,12 +54,10 @@ impl Symbols {
     }
 
     /// Finds nothing.
-    #[expect(clippy::unused_self, reason = "as where it is supported")]
     pub(crate) fn resolve(&mut self, _: &Modules, _: u64) -> Frames {
         Arc::from([])
     }
 
     /// Does nothing.
-    #[expect(clippy::unused_self, reason = "as where it is supported")]
     pub(crate) fn rest(&mut self) {}
 }

@@ -2,7 +2,9 @@
 //!
 //! What is asked for its stack copies a few registers and the bytes of it ([`copy`]), and goes on. The agent's thread
 //! unwinds the copy ([`Unwinder`]) and names each address once ([`Symbols`]). Ordinary builds will do: no frame pointers,
-//! no flags. Lines and inlined functions need debug information (`debug = "line-tables-only"` is enough).
+//! no flags. Lines and inlined functions, and so most async functions of a release build, need debug information:
+//! `debug = "limited"` is enough. With `"line-tables-only"`, inlined functions have the last part of their name only
+//! (`{async_fn#0}`), and a line.
 //!
 //! ```ignore
 //! // In the host's thread: up to the frame of `poll`, which is the last that is seen.

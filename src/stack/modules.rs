@@ -31,8 +31,8 @@ pub(super) struct Module {
     pub(super) bias: u64,
     /// The path it was loaded from, which another file may have taken meanwhile.
     pub(super) path: Arc<str>,
-    /// Which file that was: device (major, minor) and inode.
-    pub(super) file: (u64, u64, u64),
+    /// Which file that was, among those of its file system.
+    pub(super) inode: u64,
     /// What its linker named it by.
     pub(super) build_id: Option<Box<[u8]>>,
     /// Where its lowest segment belongs, in the file's own addresses.
@@ -51,6 +51,22 @@ pub(super) struct Tables {
 pub(super) struct Table {
     pub(super) at: u64,
     pub(super) bytes: Arc<[u8]>,
+}
+
+impl Tables {
+    /// Nothing where the header leads out of the frames: the loader does not look, and gimli trusts it.
+    pub(super) fn new(header: Table, frames: Table) -> Option<Self> {
+        let bases = BaseAddresses::default().set_eh_frame_hdr(header.at);
+        let parsed = EhFrameHdr::new(&header.bytes, LittleEndian)
+            .parse(&bases, 8)
+            .ok()?;
+        let within = frames.range();
+        let all_within = parsed.table()?.iter(&bases).all(|entry| match entry {
+            Ok((_, Pointer::Direct(frame))) => within.contains(&frame),
+            _ => false,
+        });
+        all_within.then_some(Self { header, frames })
+    }
 }
 
 impl Table {
@@ -100,6 +116,12 @@ impl Modules {
         self.known.iter().map(Module::bytes).sum()
     }
 
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.known = Vec::new();
+        self.departures += 1;
+    }
+
     /// Looks again. What stands where it stood is kept as it is.
     pub(super) fn refresh(&mut self) -> io::Result<Changes> {
         let mut text = Vec::new();
@@ -114,7 +136,9 @@ impl Modules {
         let mut come = Vec::new();
         for image in &maps.images {
             let same = |module: &Module| {
-                module.range.start == image.start && module.file == image.file && *module.path == *image.path
+                module.range.start == image.start
+                    && module.inode == image.inode
+                    && *module.path == *image.path
             };
             match before.iter().position(same) {
                 Some(at) => self.known.push(before.swap_remove(at)),
@@ -177,32 +201,32 @@ struct Maps<'a> {
 struct Image<'a> {
     start: u64,
     path: &'a str,
-    file: (u64, u64, u64),
+    inode: u64,
 }
 
 impl<'a> Maps<'a> {
     fn parse(text: &'a str) -> Self {
         let (mut maps, mut with_code) = (Self::default(), HashSet::new());
-        for (range, is_code, offset, file, path) in text.lines().filter_map(mapping) {
+        for (range, is_code, offset, inode, path) in text.lines().filter_map(mapping) {
             if is_code {
                 maps.code.push(range.clone());
-                with_code.insert((file, path));
+                with_code.insert((inode, path));
             }
             if offset == 0 && (path.starts_with('/') || path == "[vdso]") {
                 maps.images.push(Image {
                     start: range.start,
                     path,
-                    file,
+                    inode,
                 });
             }
         }
         maps.images
-            .retain(|image| with_code.contains(&(image.file, image.path)));
+            .retain(|image| with_code.contains(&(image.inode, image.path)));
         maps
     }
 }
 
-type Mapping<'a> = (Range<u64>, bool, u64, (u64, u64, u64), &'a str);
+type Mapping<'a> = (Range<u64>, bool, u64, u64, &'a str);
 
 /// One line: `start-end perms offset major:minor inode path`.
 fn mapping(line: &str) -> Option<Mapping<'_>> {
@@ -216,18 +240,12 @@ fn mapping(line: &str) -> Option<Mapping<'_>> {
     let (start, end) = word()?.split_once('-')?;
     let perms = word()?;
     let offset = hex(word()?)?;
-    let (major, minor) = word()?.split_once(':')?;
+    word()?;
     let inode = word()?.parse().ok()?;
     // Paths may have blanks in them, and end in ` (deleted)`. Without a path, there is still a blank.
     let path = rest;
     let range = hex(start)?..hex(end)?;
-    Some((
-        range,
-        perms.contains('x'),
-        offset,
-        (hex(major)?, hex(minor)?, inode),
-        path,
-    ))
+    Some((range, perms.contains('x'), offset, inode, path))
 }
 
 /// Reads an image's headers and tables from memory; nothing where it is no ELF image with code, or gone.
@@ -287,22 +305,22 @@ fn load(memory: &File, image: &Image<'_>, code: &[Range<u64>], room: usize) -> O
         let segment = loaded(elf::PT_LOAD).find(|segment| segment.contains(&start))?;
         let room = room.checked_sub(header.len())?;
         let frames = frames(start..segment.end, room, |range| read(range, usize::MAX))?;
-        Some(Tables {
-            header: Table {
+        Tables::new(
+            Table {
                 at,
                 bytes: header.into(),
             },
-            frames: Table {
+            Table {
                 at: start,
                 bytes: frames.into(),
             },
-        })
+        )
     });
     Some(Module {
         range,
         bias,
         path: image.path.into(),
-        file: image.file,
+        inode: image.inode,
         build_id,
         lowest,
         tables,
@@ -403,7 +421,7 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0      [vsyscall]
                 (0x7f_5000, "[vdso]"),
             ]
         );
-        assert_eq!(found.images[0].file, (0xfe, 1, 42));
+        assert_eq!(found.images[0].inode, 42);
         assert_eq!(found.code.len(), 5);
     }
 

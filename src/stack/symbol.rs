@@ -93,6 +93,11 @@ impl Symbols {
         self.held() + texts + answers.map(|frames| size_of_val(&**frames) + 40).sum::<usize>()
     }
 
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.recent.len() + self.older.len()
+    }
+
     fn held(&self) -> usize {
         self.binaries.values().flatten().map(Binary::bytes).sum()
     }
@@ -233,5 +238,33 @@ fn unnamed(module: Option<&Module>, address: u64) -> String {
             format!("{name}+{:#x}", address.wrapping_sub(module.bias))
         }
         None => format!("{address:#x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_demangled_without_their_hash_and_bounded() {
+        let cases = [
+            (
+                "_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE",
+                "core::fmt::Write::write_fmt",
+            ),
+            (
+                "_RNvCskwGfYPst2Cb_3foo16example_function",
+                "foo::example_function",
+            ),
+            ("_RNCNvCskwGfYPst2Cb_3foo3bar0B3_", "foo::bar::{closure#0}"),
+            ("malloc", "malloc"),
+            ("_ZN9__gnu_cxx3fooEv", "_ZN9__gnu_cxx3fooEv"),
+            ("", ""),
+        ];
+        for (mangled, name) in cases {
+            assert_eq!(demangled(mangled), name, "{mangled}");
+        }
+        let long = demangled(&"é".repeat(MAX_NAME));
+        assert_eq!(long.len(), MAX_NAME + '…'.len_utf8());
     }
 }

@@ -61,6 +61,13 @@ impl Unwinder {
         Ok(())
     }
 
+    /// Lets go of the modules and their tables, which the next [`refresh`](Self::refresh) reads again. For when nobody
+    /// has asked for a while.
+    pub(crate) fn rest(&mut self) {
+        self.modules.clear();
+        self.inner = UnwinderNative::new();
+    }
+
     /// Those of the last [`refresh`](Self::refresh).
     pub(crate) fn modules(&self) -> &Modules {
         &self.modules
@@ -182,4 +189,151 @@ fn tables(module: Module) -> framehop::Module<Arc<[u8]>> {
     }
     let start = range.start;
     framehop::Module::new(path.as_ref().to_owned(), range, start, sections)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::modules::{Table, Tables};
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::{LazyLock, Mutex, MutexGuard};
+
+    /// One that knows all modules, to throw stacks at.
+    fn shared() -> MutexGuard<'static, Unwinder> {
+        static SHARED: LazyLock<Mutex<Unwinder>> = LazyLock::new(|| Mutex::new(unwinder()));
+        SHARED.lock().unwrap()
+    }
+
+    fn unwinder() -> Unwinder {
+        let mut unwinder = Unwinder::new();
+        unwinder.refresh().unwrap();
+        unwinder
+    }
+
+    /// Numbers that are addresses of code, of the copy, or neither.
+    fn words(sp: u64) -> impl Strategy<Value = u64> {
+        let code = code();
+        prop_oneof![
+            any::<u64>(),
+            (0..4096_u64).prop_map(move |by| sp.wrapping_add(by)),
+            (0..1_u64 << 20).prop_map(move |by| code.wrapping_add(by).wrapping_sub(1 << 19)),
+        ]
+    }
+
+    fn code() -> u64 {
+        code as fn() -> u64 as usize as u64
+    }
+
+    fn check(unwinder: &mut Unwinder, registers: &Registers, words: &[u64], cut: bool) {
+        let mut addresses = Vec::new();
+        // Not `unwind`, which contains a panic.
+        unwinder.frames(registers, words, cut, &mut addresses);
+        assert!(addresses.len() <= MAX_FRAMES);
+    }
+
+    const SP: u64 = 0x7fff_0000_1000;
+
+    proptest! {
+        #[test]
+        fn bytes_that_are_no_stack_do_no_harm(
+            stacks in proptest::collection::vec(
+                (words(SP), words(SP), words(SP), proptest::collection::vec(words(SP), 0..128)),
+                16,
+            ),
+            sp in prop_oneof![Just(SP), any::<u64>(), Just(u64::MAX - 16)],
+            cut in any::<bool>(),
+        ) {
+            let mut unwinder = shared();
+            for (ip, fp, lr, words) in stacks {
+                check(&mut unwinder, &Registers { ip, sp, fp, lr }, &words, cut);
+            }
+        }
+
+        #[test]
+        fn damaged_tables_do_no_harm(
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..400),
+            header in any::<bool>(),
+            stacks in proptest::collection::vec(
+                (words(SP), proptest::collection::vec(words(SP), 0..64)),
+                16,
+            ),
+        ) {
+            let mut unwinder = shared();
+            let Module { range, bias, path, inode, lowest, tables, .. } = unwinder.modules.find(code()).unwrap().clone();
+            let Tables { header: index, frames } = tables.unwrap();
+            let damaged = |table: &Table| {
+                let mut bytes = table.bytes.to_vec();
+                for (at, value) in &damage {
+                    bytes[at.index(table.bytes.len())] = *value;
+                }
+                Table { at: table.at, bytes: bytes.into() }
+            };
+            let tables = if header {
+                Tables::new(damaged(&index), frames)
+            } else {
+                Tables::new(index, damaged(&frames))
+            };
+            unwinder.inner.remove_module(range.start);
+            unwinder.inner.add_module(super::tables(Module { range, bias, path, inode, build_id: None, lowest, tables }));
+            for (ip, words) in stacks {
+                check(&mut unwinder, &Registers { ip, sp: SP, fp: SP, lr: ip }, &words, false);
+            }
+        }
+    }
+
+    #[test]
+    fn tables_whose_index_leads_out_of_them_are_refused() {
+        let tables = shared().modules.find(code()).unwrap().tables.clone().unwrap();
+        let Tables { header, frames } = tables.clone();
+        assert!(Tables::new(header, frames).is_some());
+        let Tables { mut header, frames } = tables;
+        // Its entries are relative to where it stands.
+        header.at += 1 << 24;
+        assert!(Tables::new(header, frames).is_none());
+    }
+
+    #[test]
+    fn each_stack_is_counted_once() {
+        let mut unwinder = unwinder();
+        let registers = Registers {
+            ip: 1,
+            sp: SP,
+            ..Registers::default()
+        };
+        let mut addresses = Vec::new();
+        for _ in 0..3 {
+            let end = unwinder.unwind(&registers, &[0; 8], false, &mut addresses);
+            assert_eq!(end, End::Broken);
+        }
+        assert!(addresses.is_empty());
+        assert_eq!(
+            unwinder.counts(),
+            Counts {
+                broken: 3,
+                ..Counts::default()
+            }
+        );
+    }
+
+    #[test]
+    fn tables_are_let_go_of_and_read_again() {
+        let mut unwinder = unwinder();
+        assert!(unwinder.modules().bytes() > 0);
+        unwinder.rest();
+        assert_eq!(unwinder.modules().bytes(), 0);
+        assert!(unwinder.modules().find(code()).is_none());
+        unwinder.refresh().unwrap();
+        assert!(unwinder.modules().find(code()).is_some());
+    }
+
+    #[test]
+    fn words_are_read_at_any_offset() {
+        let words = [0x0807_0605_0403_0201, 0x100f_0e0d_0c0b_0a09];
+        assert_eq!(word_at(&words, 0), Some(words[0]));
+        assert_eq!(word_at(&words, 8), Some(words[1]));
+        assert_eq!(word_at(&words, 3), Some(0x0b0a_0908_0706_0504));
+        for beyond in [9, 15, 16, 1 << 40, u64::MAX] {
+            assert_eq!(word_at(&words, beyond), None);
+        }
+    }
 }

@@ -31,11 +31,16 @@ mod layering;
 mod metrics;
 mod moved;
 mod orphans;
+#[cfg(feature = "profile")]
+mod pprof;
 mod processes;
 #[cfg(feature = "server")]
 mod queries;
 mod scopes;
 #[cfg(feature = "cli")]
 mod scrape;
+mod shutdown;
+mod supervisors;
 mod support;
 mod waker;
+mod workers;
