@@ -41,7 +41,7 @@ use crate::config::DumpEnvironment;
 use crate::config::Environment;
 use crate::error::Error;
 #[cfg(feature = "profile")]
-use crate::profile::lost;
+use crate::profile::{dump, lost};
 use crate::registry;
 
 #[cfg(feature = "profile")]
@@ -333,6 +333,8 @@ impl Builder {
         let jobs: Vec<(_, Job)> = vec![
             #[cfg(feature = "profile")]
             ("lost wakeups", Box::new(|stop| Box::pin(lost::watch(stop)))),
+            #[cfg(feature = "profile")]
+            ("stacks", Box::new(|stop| Box::pin(dump::rest(stop)))),
         ];
         #[cfg(feature = "server")]
         let jobs: Vec<(_, Job)> = server.into_iter().chain(jobs).collect();

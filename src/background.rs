@@ -3,6 +3,8 @@
 //! Whatever the observed runtime does, this thread has a runtime of its own, so that what runs here answers while
 //! every worker of the other is blocked. Nothing here is tracked, so that the agent is never among what it shows.
 
+mod lives;
+
 use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
@@ -16,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::error::Error;
+use crate::event;
 use crate::registry;
 use crate::task::{cells, exit, panic};
 
@@ -174,7 +177,8 @@ const HEED: Duration = Duration::from_millis(1_500);
 /// Runs a loop until the stop. One that panics is made anew, after a while, and takes no other with it.
 async fn keep_running(name: &'static str, mut job: Job, mut stop: Stop, panics: Arc<AtomicU64>) {
     let mut failures = 0u32;
-    while !stop.is_stopped() {
+    // Once even where it is to stop already: a loop that takes in what is left does so at its end.
+    loop {
         let mut attempt = JoinSet::new();
         attempt.spawn(job(stop.clone()));
         let Some(Err(error)) = attempt.join_next().await else {
@@ -190,7 +194,9 @@ async fn keep_running(name: &'static str, mut job: Job, mut stop: Stop, panics: 
             "lifespan: a part of the agent panicked"
         );
         discard(error.try_into_panic().ok());
-        let _ = tokio::time::timeout(wait, stop.stopped()).await;
+        if tokio::time::timeout(wait, stop.stopped()).await.is_ok() {
+            return;
+        }
     }
 }
 
@@ -210,8 +216,12 @@ fn backoff(failures: u32) -> Duration {
 /// Sweeps when it is time, whoever swept last: of two agents in a process one does the work.
 async fn sweep(mut stop: Stop) {
     while !stop.is_stopped() {
-        let last = registry::last_sweep().map(|last| (last.at, last.took));
-        let wait = until_next(last, SystemTime::now());
+        let last = registry::last_sweep();
+        // Whoever took it.
+        if let Some(last) = &last {
+            lives::tell_begun(last);
+        }
+        let wait = until_next(last.map(|last| (last.at, last.took)), SystemTime::now());
         if wait.is_zero() {
             registry::sweep();
             if clock::recalibrate() {
@@ -236,13 +246,21 @@ fn until_next(last: Option<(SystemTime, Duration)>, now: SystemTime) -> Duration
     }
 }
 
-/// Takes in exits; often enough that a thread's ring of 256 has room at a thousand exits a second.
+/// Takes in exits; often enough that a thread's ring of 256 has room at a thousand exits a second. And says which
+/// lines of events were left out of the log, for whom there may be no event that says it.
 async fn drain(mut stop: Stop) {
     while !stop.is_stopped() {
-        registry::drain();
+        take_in();
+        event::flush(false);
         let _ = tokio::time::timeout(DRAIN_EVERY, stop.stopped()).await;
     }
+    take_in();
+    event::flush(true);
+}
+
+fn take_in() {
     registry::drain();
+    lives::tell_ended();
 }
 
 const DRAIN_EVERY: Duration = Duration::from_millis(200);
@@ -316,6 +334,19 @@ mod tests {
         wait_until(|| registry::last_sweep().is_some_and(|last| last.at > before));
         background.stop(STOP_LIMIT).unwrap();
         background.stop(STOP_LIMIT).unwrap();
+    }
+
+    #[test]
+    fn a_loop_runs_once_where_the_stop_comes_first() {
+        let ran = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&ran);
+        let counts: Job = Box::new(move |_| {
+            counted.fetch_add(1, Relaxed);
+            Box::pin(async {})
+        });
+        let background = Background::start(vec![("counts", counts)]).unwrap();
+        background.stop(STOP_LIMIT).unwrap();
+        assert_eq!(ran.load(Relaxed), 1);
     }
 
     #[test]

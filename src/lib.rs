@@ -37,7 +37,7 @@
 //! | any other spawner | `future.`[`tracked`](Track::tracked)`(kind)` | a future; [`root`](Tracked::root) says that it is a task's |
 //!
 //! All of them return tokio's (or std's) own handles, and a panic reaches those as before. Tasks that are to end
-//! together stand in a [`Scope`]: see [`scope`]. A *kind* is a low-cardinality
+//! together stand in a [`Scope`]: see [`scope`]. [`run`] ends all of a service, in order and in time: see [`shutdown`]. A *kind* is a low-cardinality
 //! name for a family of tasks: see [`Kind`].
 //!
 //! # What a record knows, and when
@@ -70,7 +70,7 @@
 //! |---|---|
 //! | `server` | the HTTP endpoints, served by the agent or mounted in an axum app of yours; `Executor` for hyper |
 //! | `prometheus` | a collector for the `prometheus` crate, and `/metrics` |
-//! | `profile` | where tasks wait: dumps as text, profiles for `go tool pprof`, flame graphs; brings `server` |
+//! | `profile` | where tasks wait, and lost wakeups: dumps as text, profiles for `go tool pprof`, flame graphs; brings `server` |
 //! | `cli` | the binary, with a demo service |
 //! | `full` | all of these |
 //!
@@ -93,16 +93,22 @@ mod ring;
 pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod shutdown;
 #[cfg(feature = "profile")]
 #[expect(dead_code, unused_imports, reason = "more of it is wanted than a dump needs")]
 mod stack;
+pub mod supervisor;
 mod task;
 #[cfg(feature = "server")]
 mod utc;
+pub mod worker;
 
 pub use agent::Agent;
 pub use error::Error;
 pub use scope::{Reason, Scope};
+pub use shutdown::run;
+pub use supervisor::{ChildSpec, Supervisor};
+pub use worker::WorkerPool;
 
 pub use task::{
     AnyOutput, AsKind, Builder, ByResult, Classify, Histogram, JoinSet, Kind, KindId, MAX_KIND_BYTES,

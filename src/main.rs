@@ -18,14 +18,14 @@ fn main() -> ExitCode {
 fn run(command: &cli::Command) -> ExitCode {
     match command {
         cli::Command::Demo(args) => told(demo::run(args)),
-        cli::Command::Dump(args) => told(args.run()),
+        cli::Command::Dump(args) => told(args.run().map(|()| ExitCode::SUCCESS)),
     }
 }
 
 /// The exit code, and why it is not 0.
-fn told(ended: Result<(), impl Display>) -> ExitCode {
+fn told(ended: Result<ExitCode, impl Display>) -> ExitCode {
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Not `eprintln`, which panics where nobody reads standard error any more.
             let _ = writeln!(io::stderr(), "lifespan: {error}");

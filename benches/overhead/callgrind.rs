@@ -9,7 +9,7 @@ use crate::subjects::{self, Subject};
 /// their lengths, so that the start of the process, of the runtime and of the recording cancels out.
 pub(crate) fn instructions(case: Case, subject: Subject) -> Result<f64, String> {
     let (short, long) = match case {
-        Case::Spawn | Case::PingPong => (1_000, 11_000),
+        Case::Spawn | Case::PingPong | Case::Restart => (1_000, 11_000),
         Case::Poll => (10_000, 110_000),
     };
     let (first, second) = (run(case, subject, short)?, run(case, subject, long)?);

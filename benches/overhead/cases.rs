@@ -1,4 +1,4 @@
-//! What is measured: three cases, on two runtimes, whoever spawns.
+//! What is measured: four cases, on two runtimes, whoever spawns.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -51,19 +51,22 @@ pub(crate) enum Case {
     Poll,
     /// A round trip of two tasks over two `mpsc::channel(1)`.
     PingPong,
+    /// A task that fails at its first poll, and the next one in its place: a loop, or a supervisor.
+    Restart,
 }
 
 /// How often a task of [`Case::Poll`] wakes itself.
-const WAKES: u64 = 1_000;
+pub(crate) const WAKES: u64 = 1_000;
 
 impl Case {
-    pub(crate) const ALL: [Self; 3] = [Self::Spawn, Self::Poll, Self::PingPong];
+    pub(crate) const ALL: [Self; 4] = [Self::Spawn, Self::Poll, Self::PingPong, Self::Restart];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Spawn => "spawn",
             Self::Poll => "poll",
             Self::PingPong => "pingpong",
+            Self::Restart => "restart",
         }
     }
 
@@ -74,11 +77,20 @@ impl Case {
     /// Does it so often, and returns the nanoseconds that one took.
     ///
     /// All of it runs inside of one raw task, so that no case waits for the thread that blocks on the runtime.
-    #[expect(clippy::disallowed_types, reason = "see above")]
     pub(crate) fn nanos_per_op<S: Spawner>(self, runtime: &Runtime, ops: u64) -> f64 {
+        Self::nanos_of(runtime, ops, self.run::<S>(ops))
+    }
+
+    /// The same of work that does it so often.
+    #[expect(clippy::disallowed_types, reason = "see above")]
+    pub(crate) fn nanos_of(
+        runtime: &Runtime,
+        ops: u64,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> f64 {
         let start = Instant::now();
         runtime
-            .block_on(async move { spawn_raw(self.run::<S>(ops)).await })
+            .block_on(async move { spawn_raw(work).await })
             .expect("the case does not panic");
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let ops = ops as f64;
@@ -98,12 +110,20 @@ impl Case {
                 }
             }
             Self::PingPong => ping_pong::<S>(ops).await,
+            Self::Restart => {
+                for _ in 0..ops {
+                    let ended = S::spawn(async { Err::<(), _>("it fails") }).await;
+                    std::hint::black_box(ended)
+                        .expect("the task does not panic")
+                        .expect_err("it fails");
+                }
+            }
         }
     }
 }
 
 /// A task that wakes itself so often, and ends.
-struct SelfWakes(u64);
+pub(crate) struct SelfWakes(pub(crate) u64);
 
 impl Future for SelfWakes {
     type Output = ();

@@ -13,7 +13,8 @@
 //! # Method
 //!
 //! **Cases** (`cases.rs`): `spawn`, from spawn to exit of a task that yields once, so two polls; `poll`, one poll of a
-//! task that wakes itself 1,000 times; `pingpong`, a round trip of two tasks over `mpsc(1)`. Each on a current-thread
+//! task that wakes itself 1,000 times; `pingpong`, a round trip of two tasks over `mpsc(1)`; `restart`, a task that fails
+//! and the next one in its place, by a loop or, for `lifespan-supervised`, by a supervisor. Each on a current-thread
 //! runtime and on one with two workers, whose scheduling makes `spawn` and `pingpong` noisy there.
 //!
 //! **Times** are noisy: one round differs from the next by more than we cost. So a round samples all subjects, in an
@@ -43,6 +44,7 @@ mod peer;
 mod report;
 mod rounds;
 mod subjects;
+mod supervised;
 
 use std::process::ExitCode;
 
@@ -136,7 +138,8 @@ fn count_all(report: &mut Report, test: bool) -> Result<(), String> {
         report.count(case, Subject::Raw, raw, 0.0);
         for subject in Subject::ALL {
             // The peers are for comparison, and hold no target.
-            let wanted = !test || matches!(subject, Subject::Lifespan | Subject::Disabled);
+            let ours = [Subject::Lifespan, Subject::Disabled, Subject::Supervised];
+            let wanted = (!test || ours.contains(&subject)) && subject.takes(case);
             if wanted && !matches!(subject, Subject::Raw | Subject::Console) {
                 let count = callgrind::instructions(case, subject)?;
                 report.count(case, subject, count, count - raw);

@@ -18,7 +18,7 @@ const CONSOLE_SHORTER: u64 = 10;
 /// Operations of a sample: one to two milliseconds.
 fn ops(case: Case) -> u64 {
     match case {
-        Case::Spawn | Case::PingPong => 2_000,
+        Case::Spawn | Case::PingPong | Case::Restart => 2_000,
         Case::Poll => 20_000,
     }
 }
@@ -79,6 +79,9 @@ impl Sampler {
         let mut raw = f64::NAN;
         for turn in 0..Subject::ALL.len() {
             let subject = Subject::ALL[(turn + round) % Subject::ALL.len()];
+            if !subject.takes(case) {
+                continue;
+            }
             match subject {
                 Subject::Disabled => {
                     let beside = self.disabled.sample(case, flavor, Subject::Raw.name(), ops)?;

@@ -9,6 +9,7 @@ use tokio_metrics::TaskMonitor;
 use tracing::Instrument;
 
 use crate::cases::{Case, Raw, Spawner, spawn_raw};
+use crate::supervised;
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Subject {
@@ -17,6 +18,8 @@ pub(crate) enum Subject {
     Lifespan,
     /// `tokio::spawn` of a tracked future, which may be any branch of a task.
     Tracked,
+    /// A child of a supervisor, without a backoff; of the cases that one can be in.
+    Supervised,
     /// The same program as [`Self::Lifespan`], in a process with `LIFESPAN_DISABLED=1`.
     Disabled,
     /// One `TaskMonitor` for all tasks.
@@ -28,10 +31,11 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Raw,
         Self::Lifespan,
         Self::Tracked,
+        Self::Supervised,
         Self::Disabled,
         Self::TokioMetrics,
         Self::Tracing,
@@ -43,6 +47,7 @@ impl Subject {
             Self::Raw => "raw",
             Self::Lifespan => "lifespan",
             Self::Tracked => "lifespan-tracked",
+            Self::Supervised => "lifespan-supervised",
             Self::Disabled => "lifespan-disabled",
             Self::TokioMetrics => "tokio-metrics",
             Self::Tracing => "tracing",
@@ -54,12 +59,18 @@ impl Subject {
         Self::ALL.into_iter().find(|subject| subject.name() == name)
     }
 
+    /// Whether it can be in that case.
+    pub(crate) fn takes(self, case: Case) -> bool {
+        self != Self::Supervised || matches!(case, Case::Poll | Case::Restart)
+    }
+
     /// One sample, taken in this process, which must have been started as the subject needs it.
     pub(crate) fn sample(self, case: Case, runtime: &Runtime, ops: u64) -> f64 {
         match self {
             Self::Raw | Self::Console => case.nanos_per_op::<Raw>(runtime, ops),
             Self::Lifespan | Self::Disabled => case.nanos_per_op::<Lifespan>(runtime, ops),
             Self::Tracked => case.nanos_per_op::<Tracked>(runtime, ops),
+            Self::Supervised => Case::nanos_of(runtime, ops, supervised::run(case, ops)),
             Self::TokioMetrics => case.nanos_per_op::<Monitored>(runtime, ops),
             Self::Tracing => case.nanos_per_op::<Spanned>(runtime, ops),
         }

@@ -95,6 +95,7 @@ impl Endpoints {
         let settings = Settings::new()
             .access(access)
             .metrics_kinds(requested.metrics_kinds)
+            .connections(requested.limits.connections)
             .show_command_line(requested.command_line)
             .readiness(readiness.clone());
         let counts = Arc::new(Counts::default());

@@ -12,8 +12,8 @@ use clap::Args;
 /// `--seconds` drain it, and a report says what was still alive.
 ///
 /// Faults on request, on the app's address: POST /fault/leak?n=, /fault/orphan?n=, /fault/lost-wakeup?n=,
-/// /fault/panic?kind=, /fault/block?ms=, /fault/restart-storm, /fault/spin?kind=&ms=.
-#[derive(Args, Debug)]
+/// /fault/panic?kind=, /fault/block?ms=&kind=, /fault/restart-storm, /fault/spin?kind=&ms=.
+#[derive(Args, Clone, Debug)]
 pub(crate) struct DemoArgs {
     /// Where the agent serves its page, /metrics and /debug; port 0 takes a free one. By default, LIFESPAN_LISTEN
     /// or else 127.0.0.1:9464.

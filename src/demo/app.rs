@@ -9,6 +9,8 @@ use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use lifespan::Scope;
+use lifespan::scope::Context;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -19,7 +21,6 @@ use super::fault::{self, Faults};
 use super::kinds;
 use super::orders;
 use super::prices::Prices;
-use super::stop::Stop;
 use super::store::{Cache, Database};
 use super::thumbnails::Thumbnails;
 
@@ -31,6 +32,8 @@ pub(super) struct Shop {
     pub(super) counts: Arc<Counts>,
     pub(super) database: Database,
     pub(super) prices: Arc<Prices>,
+    /// What serves requests: the port, its connections, and what they work at.
+    pub(super) scope: Scope,
     pub(super) thumbnails: Thumbnails,
 }
 
@@ -48,8 +51,8 @@ pub(super) fn router(shop: &Arc<Shop>, faults: Arc<Faults>) -> Router {
         .nest("/fault", fault::router(faults))
 }
 
-/// Accepts connections, each a task, until it is told to stop; returns when the last has ended.
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: Stop) {
+/// Accepts connections, each a task, until it is cancelled; returns when the last has ended.
+pub(super) async fn serve(listener: TcpListener, router: Router, cx: Context) {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = lifespan::JoinSet::new();
     loop {
@@ -61,15 +64,12 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Stop) {
         let (room, accepted) = tokio::select! {
             next = next => next,
             Some(_) = connections.join_next() => continue,
-            () = stop.requested() => break,
+            _ = cx.cancelled() => break,
         };
         match (room, accepted) {
             (Ok(room), Ok((stream, _))) => {
                 let service = router.clone();
-                connections.spawn(
-                    &kinds::CONNECTION,
-                    connection(stream, service, stop.clone(), room),
-                );
+                connections.spawn(&kinds::CONNECTION, connection(stream, service, cx.clone(), room));
             }
             // Most likely out of file descriptors: they come back when connections end.
             _ => sleep(Duration::from_millis(50)).await,
@@ -82,8 +82,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Stop) {
 const MOST_CONNECTIONS: usize = 1_024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves one connection; told to stop, it ends after the request under way.
-async fn connection(stream: TcpStream, router: Router, stop: Stop, room: OwnedSemaphorePermit) {
+/// Serves one connection; cancelled, it ends after the request under way.
+async fn connection(stream: TcpStream, router: Router, cx: Context, room: OwnedSemaphorePermit) {
     let service = TowerToHyperService::new(router);
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -94,7 +94,7 @@ async fn connection(stream: TcpStream, router: Router, stop: Stop, room: OwnedSe
     tokio::select! {
         // That a client hung up in the middle is its own affair.
         _ = connection.as_mut() => {}
-        () = stop.requested() => {
+        _ = cx.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }

@@ -144,6 +144,7 @@ fn one() -> u32 {
 #[serde(deny_unknown_fields)]
 struct HowLong {
     ms: u32,
+    kind: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -204,14 +205,16 @@ async fn panic(State(faults): State<Arc<Faults>>, query: Parameters<OfKind>) -> 
 }
 
 async fn block(State(faults): State<Arc<Faults>>, query: Parameters<HowLong>) -> Answer {
-    let Query(HowLong { ms }) = query?;
+    let Query(HowLong { ms, kind: name }) = query?;
     let time = how_long(ms)?;
+    let kind = match &name {
+        Some(name) => kind(name)?,
+        None => &BLOCK,
+    };
     let room = faults.pass()?;
-    lifespan::spawn(&BLOCK, async move {
-        std::thread::sleep(time);
-        drop(room);
-    });
-    Ok(format!("a task of kind block blocks a worker for {ms} ms\n"))
+    plant(kind, Deed::Block(time), room);
+    let name = kind.id();
+    Ok(format!("a task of kind {name} blocks its thread for {ms} ms\n"))
 }
 
 async fn restart_storm(State(faults): State<Arc<Faults>>, query: Parameters<Nothing>) -> Answer {
@@ -254,6 +257,7 @@ fn kind(name: &str) -> Result<&'static Kind, Refusal> {
 
 #[derive(Clone, Copy, Debug)]
 enum Deed {
+    Block(Duration),
     Panic,
     Spin(Duration),
 }
@@ -264,6 +268,7 @@ fn plant(kind: &'static Kind, deed: Deed, room: OwnedSemaphorePermit) {
         // Given back by a panic too.
         let _room = room;
         match deed {
+            Deed::Block(time) => std::thread::sleep(time),
             Deed::Panic => panic!("planted by /fault/panic"),
             Deed::Spin(time) => burn(time),
         }

@@ -3,27 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lifespan::scope::Context;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::chance;
 use super::counts::Counts;
 use super::fault::Storm;
 use super::kinds;
-use super::stop::Stop;
 
-/// Starts it. Told to stop, the reader ends, and the others with what it has read.
-pub(super) fn start(counts: Arc<Counts>, storm: Arc<Storm>, stop: Stop) -> JoinHandle<()> {
+/// Starts it. Cancelled, the reader ends, and the others with what it has read.
+pub(super) fn start(counts: Arc<Counts>, storm: Arc<Storm>, cx: Context) {
     lifespan::Builder::new(&kinds::INGEST)
         .long_lived()
-        .spawn(pipeline(counts, storm, stop))
+        .spawn(pipeline(counts, storm, cx));
 }
 
-async fn pipeline(counts: Arc<Counts>, storm: Arc<Storm>, stop: Stop) {
+async fn pipeline(counts: Arc<Counts>, storm: Arc<Storm>, cx: Context) {
     let (to_parser, lines) = mpsc::channel(QUEUE);
     let (to_writer, records) = mpsc::channel(QUEUE);
-    let reader = long_lived(&kinds::READER).spawn(read(to_parser, stop));
+    let reader = long_lived(&kinds::READER).spawn(read(to_parser, cx));
     let writer = long_lived(&kinds::WRITER).spawn(write(records));
     let lines = Arc::new(Mutex::new(lines));
     loop {
@@ -50,13 +49,13 @@ fn long_lived(kind: &'static lifespan::Kind) -> lifespan::Builder {
 }
 
 /// Reads what suppliers send: `sku;quantity`, as a rule.
-async fn read(to_parser: mpsc::Sender<String>, stop: Stop) {
+async fn read(to_parser: mpsc::Sender<String>, cx: Context) {
     let mut ticks = interval(LINE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = stop.requested() => return,
+            _ = cx.cancelled() => return,
         }
         let sku = chance::below(64);
         let line = if chance::one_in(ONE_BAD_IN) {
@@ -66,7 +65,7 @@ async fn read(to_parser: mpsc::Sender<String>, stop: Stop) {
         };
         tokio::select! {
             sent = to_parser.send(line) => if sent.is_err() { return },
-            () = stop.requested() => return,
+            _ = cx.cancelled() => return,
         }
     }
 }

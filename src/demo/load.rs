@@ -9,26 +9,23 @@ use axum::http::{Method, Request, header};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioTimer;
-use lifespan::{JoinSet, registry};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use lifespan::scope::Context;
+use lifespan::{JoinSet, Scope};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::chance;
 use super::counts::Counts;
 use super::kinds;
-use super::stop::Stop;
 
-/// Starts it; `None` where the rate is 0.
-pub(super) fn start(app: SocketAddr, rate: u32, counts: Arc<Counts>, stop: Stop) -> Option<JoinHandle<()>> {
-    (rate > 0).then(|| {
-        lifespan::Builder::new(&kinds::LOAD)
-            .name("load-generator")
-            .long_lived()
-            .spawn(generate(app, rate, counts, stop))
-    })
+/// Starts it in a scope of its own, unless the rate is 0.
+pub(super) fn start(root: &Scope, app: SocketAddr, rate: u32, counts: Arc<Counts>) {
+    if rate > 0 {
+        let load = root.child("load");
+        load.spawn(&kinds::LOAD, move |cx| generate(app, rate, counts, cx));
+    }
 }
 
-async fn generate(app: SocketAddr, rate: u32, counts: Arc<Counts>, stop: Stop) {
+async fn generate(app: SocketAddr, rate: u32, counts: Arc<Counts>, cx: Context) {
     let client = Client::builder(lifespan::Executor::new(&kinds::LOAD_CONNECTION))
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(10))
@@ -51,7 +48,7 @@ async fn generate(app: SocketAddr, rate: u32, counts: Arc<Counts>, stop: Stop) {
                 }
             }
             Some(_) = under_way.join_next() => {}
-            () = stop.requested() => break,
+            _ = cx.cancelled() => break,
         }
     }
     while under_way.join_next().await.is_some() {}
@@ -70,18 +67,6 @@ const FINEST: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 const LITTLE_PATIENCE: Duration = Duration::from_millis(5);
 const MOST_BODY: usize = 64 * 1024;
-
-/// Waits until the client's connections are gone: hyper spawned them, so that nobody has their handles; but the
-/// registry knows.
-pub(super) async fn disconnected() {
-    let id = kinds::LOAD_CONNECTION.id();
-    while registry::kinds()
-        .iter()
-        .any(|kind| kind.kind == id && kind.live() > 0)
-    {
-        sleep(Duration::from_millis(2)).await;
-    }
-}
 
 /// Sends one request and reads its answer. One client in a hundred hangs up before it comes.
 async fn request(client: Client<HttpConnector, Body>, app: SocketAddr) {

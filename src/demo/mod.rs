@@ -4,18 +4,21 @@
 //! a pipeline ([`ingest`]), a bounded pool ([`analytics`]), blocking jobs ([`thumbnails`]), a dedicated thread
 //! ([`prices`]), daemons ([`daemons`]); and what goes wrong in one, on request ([`fault`]).
 //!
-//! The service has a runtime for itself. Signals, the progress line and the deadline of the drain run on another
-//! one, on the main thread: they work when every worker of the service is blocked, as `POST /fault/block` can do.
+//! The service has a runtime for itself. The shutdown and the progress line run on another one, on the main thread: they
+//! work when every worker of the service is blocked, as `POST /fault/block` can do.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use lifespan::Agent;
-use tokio::runtime::{self, Runtime};
+use lifespan::shutdown::{self, Settings};
+use lifespan::{Agent, Reason, Scope};
+use tokio::runtime::{self, Handle};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::cli::DemoArgs;
@@ -34,18 +37,15 @@ mod prices;
 mod progress;
 mod report;
 mod service;
-mod signal;
-mod stop;
 mod store;
 mod thumbnails;
 mod unheard;
 
 use progress::Progress;
-use service::Service;
-use signal::Signals;
+use service::Port;
 
-/// Runs the demo until it is told to end, and drains it.
-pub(crate) fn run(args: &DemoArgs) -> Result<(), Error> {
+/// Runs the demo until it is told to end, and drains it. It has failed where tasks are still alive then.
+pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Error> {
     let workers = available_parallelism().map_or(2, NonZeroUsize::get).max(2);
     let of_service = runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -57,47 +57,60 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    let ended = of_operator.block_on(operate(args, &of_service));
+    let port = Port::take(args.app, of_service.handle())?;
+    let agent = Arc::new(watch(args.listen, of_service.handle())?);
+    let progress = Arc::new(Progress::new());
+    let settings = Settings::new().grace(DRAIN).deadline(DEADLINE);
+    let service = of_service.handle().clone();
+    let finished = of_operator.block_on(settings.run({
+        let (args, agent, progress) = (args.clone(), Arc::clone(&agent), Arc::clone(&progress));
+        move |root| operate(args, port, service, agent, progress, root)
+    }));
+    progress.stopped(&finished.report);
+    drop(agent);
     // A worker that a fault has blocked is left behind; the process ends all the same.
     of_service.shutdown_timeout(Duration::from_millis(500));
-    ended
+    if finished.report.survivors().next().is_some() {
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How long live requests have to end.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long it may take until the process has ended.
+const DEADLINE: Duration = Duration::from_secs(10);
 /// Some 30 seconds of exits at the default rate, so that a panic can be found a while after it was planted.
 const EXITS: usize = 10_000;
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-async fn operate(args: &DemoArgs, runtime: &Runtime) -> Result<(), Error> {
-    let mut signals = Signals::listen().map_err(Error::Signals)?;
-    let service = Service::start(args, runtime)?;
-    let agent = watch(args.listen, runtime)?;
-    let progress = Progress::new(service.counts());
-    Progress::started(args, service.app(), &agent);
-
+/// The root scope's own task: starts the service, and lives as long.
+async fn operate(
+    args: DemoArgs,
+    port: Port,
+    service: Handle,
+    agent: Arc<Agent>,
+    progress: Arc<Progress>,
+    root: Scope,
+) {
+    let app = port.address();
+    let feed = service::start(port, &service, &root, args.rate, progress.counts());
+    Progress::started(&args, app, &agent);
     let reason = tokio::select! {
-        signal = signals.next() => signal,
-        () = end_of(args.seconds) => "--seconds have passed",
+        reason = shutdown::requested() => reason,
+        reason = end_of(args.seconds) => reason,
         never = tell(&progress) => match never {},
     };
-    progress.stopping(reason, DRAIN);
-    let _hold = agent.readiness().hold("draining");
-    let drained = tokio::select! {
-        drained = service.drain(DRAIN) => drained,
-        signal = signals.next() => {
-            progress.note(format_args!("{signal} again: no longer waiting"));
-            service::Drained::Interrupted
-        }
-    };
-    progress.stopped(&drained);
-    Ok(())
+    progress.stopping(&reason, DRAIN);
+    root.context().cancelled().await;
+    // Orders need prices to the end.
+    drop(feed);
 }
 
 /// Starts the agent, which watches that runtime from a thread of its own, until it is dropped.
 ///
 /// It fails open: where its port is taken, the service runs without it.
-fn watch(listen: Option<SocketAddr>, runtime: &Runtime) -> Result<Agent, Error> {
+fn watch(listen: Option<SocketAddr>, runtime: &Handle) -> Result<Agent, Error> {
     let _on = runtime.enter();
     let mut agent = Agent::builder("demo").exits(EXITS);
     if let Some(address) = listen {
@@ -106,11 +119,13 @@ fn watch(listen: Option<SocketAddr>, runtime: &Runtime) -> Result<Agent, Error> 
     agent.start().map_err(Error::Agent)
 }
 
-async fn end_of(limit: Option<Duration>) {
-    match limit {
-        Some(limit) => sleep(limit).await,
-        None => std::future::pending().await,
-    }
+async fn end_of(limit: Option<Duration>) -> Reason {
+    let Some(limit) = limit else {
+        return std::future::pending().await;
+    };
+    sleep(limit).await;
+    shutdown::initiate(Reason::new("--seconds have passed"));
+    shutdown::requested().await
 }
 
 async fn tell(progress: &Progress) -> std::convert::Infallible {
@@ -130,7 +145,6 @@ pub(crate) enum Error {
     /// The app's address cannot be had.
     Listen(SocketAddr, io::Error),
     Runtime(io::Error),
-    Signals(io::Error),
 }
 
 impl fmt::Display for Error {
@@ -144,7 +158,6 @@ impl fmt::Display for Error {
                 )
             }
             Self::Runtime(error) => write!(f, "failed to start a runtime: {error}"),
-            Self::Signals(error) => write!(f, "failed to listen for signals: {error}"),
         }
     }
 }

@@ -8,9 +8,9 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use lifespan::Track;
+use lifespan::scope::JoinFailure;
+use lifespan::{Kind, Scope, Track};
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::analytics::Sale;
@@ -43,42 +43,29 @@ pub(super) async fn show(
     State(shop): State<Arc<Shop>>,
     Path(id): Path<u64>,
 ) -> Result<Json<OrderView>, Refusal> {
-    let Ok(gathered) = timeout(DEADLINE, gather(&shop, id)).await else {
+    in_time(&shop, gather(&shop, id)).await.map(Json)
+}
+
+/// Gives work on a request its time.
+async fn in_time<T>(shop: &Shop, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let Ok(done) = timeout(DEADLINE, work).await else {
         shop.counts.late.add_one();
         return Err(Refusal::Late);
     };
-    gathered.map(Json)
-}
-
-/// What one part of the fan-out brings.
-enum Part {
-    Customer(String),
-    Order(Option<Order>),
-    Stock(u64),
+    done
 }
 
 async fn gather(shop: &Arc<Shop>, id: u64) -> Result<OrderView, Refusal> {
-    // tokio's own set, since a query that fails is told apart here. Dropping it, at the deadline or when the client
-    // hangs up, aborts what still runs: no query outlives its request.
-    let mut parts = JoinSet::new();
-    let at = Arc::clone(shop);
-    let order = async move { at.database.order(id).await.map(Part::Order) };
-    parts.spawn(order.tracked(&kinds::DB_QUERY).fallible().root());
-    let at = Arc::clone(shop);
-    let stock = async move { at.database.stock(id).await.map(Part::Stock) };
-    parts.spawn(stock.tracked(&kinds::DB_QUERY).fallible().root());
-    let at = Arc::clone(shop);
-    let customer = async move { Ok(Part::Customer(at.cache.customer(id).await)) };
-    parts.spawn(customer.tracked(&kinds::CACHE_READ).fallible().root());
-
-    let (mut order, mut in_stock, mut customer) = (None, 0, String::new());
-    while let Some(part) = parts.join_next().await {
-        match part.map_err(|_| Refusal::Broken)?? {
-            Part::Customer(name) => customer = name,
-            Part::Order(found) => order = found,
-            Part::Stock(left) => in_stock = left,
-        }
-    }
+    let request = shop.scope.child("request").timeout(DEADLINE);
+    let (order, stock, customer) = (Arc::clone(shop), Arc::clone(shop), Arc::clone(shop));
+    let order = async move { order.database.order(id).await };
+    let stock = async move { stock.database.stock(id).await };
+    let customer = async move { Ok(customer.cache.customer(id).await) };
+    let (order, in_stock, customer) = tokio::try_join!(
+        ask(&request, &kinds::DB_QUERY, order),
+        ask(&request, &kinds::DB_QUERY, stock),
+        ask(&request, &kinds::CACHE_READ, customer),
+    )?;
     let Order { sku, quantity } = order.ok_or(Refusal::Unknown)?;
     Ok(OrderView {
         id,
@@ -88,6 +75,17 @@ async fn gather(shop: &Arc<Shop>, id: u64) -> Result<OrderView, Refusal> {
         total_cents: quantity * shop.prices.of(sku),
         in_stock,
     })
+}
+
+/// One query, as a task in the request's scope. Dropped, at the deadline or when the client hangs up, it aborts the task:
+/// no query outlives its request.
+async fn ask<T: Send + 'static>(
+    request: &Scope,
+    kind: &'static Kind,
+    query: impl Future<Output = Result<T, Conflict>> + Send + 'static,
+) -> Result<T, Refusal> {
+    let mut answer = request.try_join(kind, [|_cx| query]).await?;
+    answer.pop().ok_or(Refusal::Broken)
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,18 +108,10 @@ pub(super) async fn create(
     if new.sku >= SKUS || !(1..=1_000).contains(&new.quantity) {
         return Err(Refusal::Invalid);
     }
-    let mut write = JoinSet::new();
+    let request = shop.scope.child("request").timeout(DEADLINE);
     let at = Arc::clone(&shop);
     let insert = async move { at.database.insert().await };
-    write.spawn(insert.tracked(&kinds::DB_QUERY).fallible().root());
-    let id = match timeout(DEADLINE, write.join_next()).await {
-        Ok(Some(Ok(id))) => id?,
-        Ok(_) => return Err(Refusal::Broken),
-        Err(_) => {
-            shop.counts.late.add_one();
-            return Err(Refusal::Late);
-        }
-    };
+    let id = in_time(&shop, ask(&request, &kinds::DB_QUERY, insert)).await?;
     let cents = new.quantity * shop.prices.of(new.sku);
     if !shop.analytics.submit(Sale { sku: new.sku, cents }) {
         shop.counts.rejected.add_one();
@@ -135,7 +125,7 @@ pub(super) async fn create(
 /// Why a request brings no order.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Refusal {
-    /// A query panicked.
+    /// A query panicked, or was aborted.
     Broken,
     Conflict,
     Invalid,
@@ -143,9 +133,12 @@ pub(super) enum Refusal {
     Unknown,
 }
 
-impl From<Conflict> for Refusal {
-    fn from(_: Conflict) -> Self {
-        Self::Conflict
+impl From<JoinFailure<Conflict>> for Refusal {
+    fn from(failure: JoinFailure<Conflict>) -> Self {
+        match failure {
+            JoinFailure::Failed(Conflict) => Self::Conflict,
+            _ => Self::Broken,
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::chance;
@@ -22,12 +21,10 @@ impl Prices {
     }
 }
 
-/// The thread that keeps prices current.
+/// The thread that keeps prices current, until this is dropped and for one change of a price longer.
 #[derive(Debug)]
 pub(super) struct Feed {
-    /// Gone, it ends the thread.
-    open: mpsc::Sender<()>,
-    thread: JoinHandle<()>,
+    _open: mpsc::Sender<()>,
 }
 
 impl Feed {
@@ -37,15 +34,8 @@ impl Feed {
         ));
         let (open, closed) = mpsc::channel();
         let feeding = Arc::clone(&prices);
-        let thread = lifespan::thread::spawn(&kinds::PRICE_FEED, move || feed(&feeding, &closed));
-        (Self { open, thread }, prices)
-    }
-
-    /// Ends the thread, which takes no longer than one change of a price.
-    pub(super) fn stop(self) {
-        drop(self.open);
-        // A panic of it is on record already.
-        let _ = self.thread.join();
+        lifespan::thread::spawn(&kinds::PRICE_FEED, move || feed(&feeding, &closed));
+        (Self { _open: open }, prices)
     }
 }
 

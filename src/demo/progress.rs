@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lifespan::registry::{self, KindSummary};
-use lifespan::{Agent, Outcome};
+use lifespan::shutdown::Report;
+use lifespan::{Agent, Outcome, Reason};
 use tokio::time::Instant;
 
 use super::counts::Counts;
 use super::report;
-use super::service::Drained;
 use crate::cli::DemoArgs;
 
 /// Plain lines on standard output.
@@ -24,9 +24,16 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(counts: Arc<Counts>) -> Self {
-        let start = Instant::now();
-        Self { counts, start }
+    pub(super) fn new() -> Self {
+        Self {
+            counts: Arc::default(),
+            start: Instant::now(),
+        }
+    }
+
+    /// What the service is to count.
+    pub(super) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// What runs, and where.
@@ -80,33 +87,43 @@ impl Progress {
         ));
     }
 
-    pub(super) fn note(&self, note: fmt::Arguments<'_>) {
+    pub(super) fn stopping(&self, reason: &Reason, limit: Duration) {
         say(format_args!(
-            "{:5.0} s  {note}",
-            self.start.elapsed().as_secs_f64()
-        ));
-    }
-
-    pub(super) fn stopping(&self, reason: &str, limit: Duration) {
-        self.note(format_args!(
-            "{reason}: draining; requests under way have {} s to end",
+            "{:5.0} s  {reason}: draining; requests under way have {} s to end",
+            self.start.elapsed().as_secs_f64(),
             limit.as_secs()
         ));
     }
 
     /// The report at the end.
-    pub(super) fn stopped(&self, drained: &Drained) {
+    pub(super) fn stopped(&self, report: &Report) {
         self.line();
         say(format_args!("shutdown report"));
-        match drained {
-            Drained::Wholly(took) => say(format_args!("drained in {:.2} s", took.as_secs_f64())),
-            Drained::Late(limit) => say(format_args!("not drained within {} s", limit.as_secs())),
-            Drained::Interrupted => say(format_args!("not drained: interrupted")),
-        }
+        say(format_args!(
+            "{} in {:.2} s",
+            if report.is_clean() {
+                "drained"
+            } else {
+                "not drained in time, ended"
+            },
+            report.took.as_secs_f64()
+        ));
         say(format_args!("ended: {}", Tasks::now().ended));
-        let _ = io::stdout().write_all(report::table(report::alive()).as_bytes());
+        let tables = [
+            report::table("late", report.late.iter().map(report::late)),
+            report::table("still alive", report::alive()),
+        ];
+        for table in tables {
+            let _ = io::stdout().write_all(table.as_bytes());
+        }
+        for survivor in report.survivors().take(MOST_SURVIVORS) {
+            say(format_args!("  {survivor}"));
+        }
     }
 }
+
+/// How many survivors are named; the tables count all.
+const MOST_SURVIVORS: usize = 1_000;
 
 /// Prints a line. Not with `println`, which panics where nobody reads standard output any more, and would take the
 /// service with it.

@@ -1,13 +1,15 @@
-//! What was still alive at the end.
+//! What was late, and what was still alive at the end.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// One live task, as far as the report tells of it.
+use lifespan::scope::Late;
+
+/// One task, as far as the report tells of it.
 #[derive(Clone, Debug)]
-pub(super) struct Alive {
+pub(super) struct Told {
     pub(super) kind: &'static str,
     /// `file:line:column`; empty where it is not known.
     pub(super) spawned_at: String,
@@ -16,8 +18,8 @@ pub(super) struct Alive {
 }
 
 /// All live tasks of the process.
-pub(super) fn alive() -> impl Iterator<Item = Alive> {
-    lifespan::registry::rows().map(|row| Alive {
+pub(super) fn alive() -> impl Iterator<Item = Told> {
+    lifespan::registry::rows().map(|row| Told {
         kind: row.kind.name(),
         spawned_at: row.spawned_at.map(ToString::to_string).unwrap_or_default(),
         age: row.age,
@@ -25,10 +27,20 @@ pub(super) fn alive() -> impl Iterator<Item = Alive> {
     })
 }
 
+/// A task that did not stop in time.
+pub(super) fn late(late: &Late) -> Told {
+    Told {
+        kind: late.kind.name(),
+        spawned_at: late.spawned_at.map(ToString::to_string).unwrap_or_default(),
+        age: late.age,
+        orphaned: false,
+    }
+}
+
 /// A table of them by kind and spawn site, most tasks first; at most 20 lines of it.
-pub(super) fn table(alive: impl IntoIterator<Item = Alive>) -> String {
+pub(super) fn table(what: &str, tasks: impl IntoIterator<Item = Told>) -> String {
     let mut groups: BTreeMap<(&str, String), Group> = BTreeMap::new();
-    for task in alive {
+    for task in tasks {
         let group = groups.entry((task.kind, task.spawned_at)).or_default();
         group.tasks += 1;
         group.orphaned += usize::from(task.orphaned);
@@ -36,13 +48,13 @@ pub(super) fn table(alive: impl IntoIterator<Item = Alive>) -> String {
         group.youngest = Some(group.youngest.map_or(task.age, |age| age.min(task.age)));
     }
     if groups.is_empty() {
-        return "nothing was still alive\n".to_owned();
+        return format!("nothing was {what}\n");
     }
     let tasks: usize = groups.values().map(|group| group.tasks).sum();
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(_, group)| Reverse(group.tasks));
 
-    let mut text = format!("still alive: {tasks} tasks\n");
+    let mut text = format!("{what}: {tasks} tasks\n");
     let width = groups
         .iter()
         .map(|((kind, _), _)| kind.len())
@@ -96,8 +108,8 @@ impl Group {
 mod tests {
     use super::*;
 
-    fn alive(kind: &'static str, line: u32, seconds: u64, orphaned: bool) -> Alive {
-        Alive {
+    fn alive(kind: &'static str, line: u32, seconds: u64, orphaned: bool) -> Told {
+        Told {
             kind,
             spawned_at: format!("src/x.rs:{line}:9"),
             age: Duration::from_secs(seconds),
@@ -107,7 +119,7 @@ mod tests {
 
     #[test]
     fn nothing_alive_is_said() {
-        assert_eq!(table([]), "nothing was still alive\n");
+        assert_eq!(table("still alive", []), "nothing was still alive\n");
     }
 
     #[test]
@@ -119,7 +131,7 @@ mod tests {
             alive("orphan", 3, 5, false),
         ];
         assert_eq!(
-            table(tasks),
+            table("still alive", tasks),
             "still alive: 4 tasks\n\
              \x20 kind     tasks                 age  spawned at\n\
              \x20 orphan       2       4.0 to 12.0 s  src/x.rs:2:9  (2 orphaned)\n\
@@ -130,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_long_table_is_cut_and_says_so() {
-        let table = table((0..30).map(|line| alive("leak", line, 1, false)));
+        let table = table("late", (0..30).map(|line| alive("leak", line, 1, false)));
         assert_eq!(table.lines().count(), 2 + 20 + 1);
         assert!(table.ends_with("  and 10 more groups\n"), "{table}");
     }

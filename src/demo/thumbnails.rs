@@ -27,12 +27,6 @@ impl Thumbnails {
         room
     }
 
-    /// Waits until the jobs under way have ended.
-    pub(super) async fn idle(&self) {
-        let mut jobs = std::mem::take(&mut *self.jobs());
-        while jobs.join_next().await.is_some() {}
-    }
-
     fn jobs(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }

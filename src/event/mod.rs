@@ -4,17 +4,51 @@
 //! tasks, and of what goes wrong with any: single spawns and exits are far too many, and are in
 //! [`registry::exits`](crate::registry::exits).
 //!
+//! | tells | of |
+//! |---|---|
+//! | a [`Scope`](crate::Scope) that closes | its tasks that do not stop in time: `stop_timed_out`, `aborted`, `stuck` |
+//! | an agent | tasks that are [long-lived](crate::Builder::long_lived): `spawned`, `stopped`; of any that panics: `panicked`, `stopped` |
+//!
 //! Those who make events write them into one journal of the process, a ring of bounded length and size; all others read
 //! it: [`recent`] gives what it holds, [`follow`] what comes. A reader that falls behind is told how much it missed.
 //!
+//! # In the log
+//!
+//! Each event is also a line of `tracing`, with the target `lifespan::event`, the event's name as its message, and what
+//! is known of it as fields: `seq`, `task`, `kind`, `name`, `supervisor`, `child`, then the event's own, such as
+//! `outcome` and `ran_seconds` (the message of a panic is `panic`). [`Event::level`] says how loud it is, [`log_level`]
+//! makes a kind quieter. In a storm most lines are left out, and counted: see [`lines`].
+//!
+//! # In JSON
+//!
+//! With feature `server`, [`Entry`], [`Event`] and [`Subject`] implement `serde::Serialize`. An entry is one flat
+//! object: `seq`, `at` (RFC 3339), `event` (its name), `task`, `kind`, `name`, `supervisor`, `child`, and then the
+//! event's own fields. Times are seconds and say so: `ran_seconds`, `delay_seconds`, `grace_seconds`, `after_seconds`,
+//! `silent_seconds`, `period_seconds`, `took_seconds`. What is not known is `null`. Names are stable; later versions
+//! may add fields and events.
+//!
+//! ```json
+//! {"seq":7,"at":"2026-11-24T07:23:03.000001Z","event":"stopped","task":29,"kind":"reader","name":null,
+//!  "supervisor":"ingest","child":"reader","outcome":"failed","ran_seconds":1.5,"error":"no route"}
+//! ```
+//!
 //! # Examples
 //!
+//! Those of the last events that went wrong:
+//!
 //! ```
-//! let told = lifespan::event::recent();
+//! use lifespan::event::{LogLevel, recent};
+//!
+//! let told = recent();
 //! assert_eq!(told.offered, told.entries.len() as u64 + told.dropped);
+//! for entry in told.entries.iter().filter(|entry| entry.event.level() <= LogLevel::Warn) {
+//!     println!("{} {}: {:?}", entry.seq, entry.event, entry.subject.kind);
+//! }
 //! ```
 
 mod journal;
+mod limit;
+mod log;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,8 +57,32 @@ use std::time::Duration;
 use crate::task::kind::KindId;
 use crate::task::{Outcome, TaskId};
 
-pub(crate) use journal::emit;
+#[cfg(feature = "prometheus")]
+pub(crate) use journal::counts;
 pub use journal::{Entry, Follow, MAX_BYTES, MAX_ENTRIES, Missed, Recent, follow, recent};
+pub(crate) use journal::{count_unheard, emit, note};
+pub(crate) use log::flush;
+pub use log::{Lines, LogLevel, lines, log_level};
+
+/// The names of all events, in the order in which [`Event`] has them.
+pub const NAMES: &[&str] = &[
+    "spawned",
+    "ready",
+    "stopping",
+    "stopped",
+    "panicked",
+    "restart_scheduled",
+    "budget_exhausted",
+    "escalated",
+    "stop_timed_out",
+    "aborted",
+    "stuck",
+    "heartbeat",
+    "overdue",
+    "lost_wakeup",
+    "shutdown_initiated",
+    "shutdown_complete",
+];
 
 /// Whom an event is about. What is not known, or does not apply, is `None`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -187,29 +245,96 @@ impl Event {
         }
     }
 
-    /// The bytes of its texts.
-    fn text_bytes(&self) -> usize {
-        let optional = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+    /// Its own facts, under the names that `/debug/events` and logs show. Every output is made from this.
+    pub(crate) fn fields<'a>(&'a self, mut field: impl FnMut(&'static str, Value<'a>)) {
         match self {
-            Self::Stopping { cause } | Self::ShutdownInitiated { cause } => cause.len(),
-            Self::Stopped { error, .. } => optional(error),
-            Self::LostWakeup { waiting_at, .. } => optional(waiting_at),
+            Self::Spawned { restart } => field("restart", Value::Number(*restart)),
+            Self::Ready { after } | Self::Stuck { after } => field("after_seconds", Value::Time(*after)),
+            Self::Stopping { cause } | Self::ShutdownInitiated { cause } => {
+                field("cause", Value::Text(Some(cause)));
+            }
+            Self::Stopped { outcome, ran, error } => {
+                field("outcome", Value::Word(outcome.name()));
+                field("ran_seconds", Value::Time(*ran));
+                field("error", Value::Text(error.as_deref()));
+            }
+            Self::LostWakeup { waiting_at, idle } => {
+                field("waiting_at", Value::Text(waiting_at.as_deref()));
+                field("idle_seconds", Value::Time(*idle));
+            }
             Self::Panicked {
                 message,
                 location,
                 backtrace,
-            } => message
-                .len()
-                .saturating_add(optional(location))
-                .saturating_add(optional(backtrace)),
-            Self::Escalated { to, cause } => optional(to).saturating_add(cause.len()),
-            _ => 0,
+            } => {
+                field("message", Value::Text(Some(message)));
+                field("location", Value::Text(location.as_deref()));
+                field("backtrace", Value::Text(backtrace.as_deref()));
+            }
+            Self::RestartScheduled { delay, restart, of } => {
+                field("delay_seconds", Value::Time(*delay));
+                field("restart", Value::Number((*restart).into()));
+                field("of", Value::Number((*of).into()));
+            }
+            Self::BudgetExhausted { allowed, period } => {
+                field("allowed", Value::Number((*allowed).into()));
+                field("period_seconds", Value::Time(*period));
+            }
+            Self::Escalated { to, cause } => {
+                field("to", Value::Text(to.as_deref()));
+                field("cause", Value::Text(Some(cause)));
+            }
+            Self::StopTimedOut { grace } => field("grace_seconds", Value::Time(*grace)),
+            Self::Aborted => {}
+            Self::Heartbeat { silent } | Self::Overdue { silent } => {
+                field("silent_seconds", Value::Time(*silent));
+            }
+            Self::ShutdownComplete { took, survivors } => {
+                field("took_seconds", Value::Time(*took));
+                field("survivors", Value::Number(*survivors));
+            }
         }
     }
+
+    /// The bytes of its texts.
+    fn text_bytes(&self) -> usize {
+        let mut bytes = 0usize;
+        self.fields(|_, value| {
+            if let Value::Text(Some(text)) = value {
+                bytes = bytes.saturating_add(text.len());
+            }
+        });
+        bytes
+    }
+}
+
+/// One fact of an event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Value<'a> {
+    Number(u64),
+    Time(Duration),
+    /// One of a few words of ours.
+    Word(&'static str),
+    /// Where it is known.
+    Text(Option<&'a str>),
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod samples;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_has_a_name_of_its_own() {
+        let names: Vec<&str> = samples::each().iter().map(Event::name).collect();
+        assert_eq!(names, NAMES);
     }
 }

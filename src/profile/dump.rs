@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::choose;
 use super::interned::{Interned, Stack};
 use super::lost::{self, Suspect};
+use crate::background::Stop;
 use crate::clock;
 use crate::registry::{self, Place, Row};
 use crate::stack::{self, Symbols, Unwinder};
@@ -186,7 +187,7 @@ pub async fn dump(ask: &Ask) -> Result<Arc<Dump>, Refused> {
     let chosen = dumping.choose();
     dumping.ask_all(chosen, start).await;
     let mut dump = dumping.dump;
-    tools.get().rest();
+    tools.get().end(clock::ticks());
     dump.took = clock::between(start, clock::ticks());
     Ok(Arc::new(dump))
 }
@@ -196,6 +197,8 @@ struct Tools {
     unwinder: Unwinder,
     symbols: Symbols,
     known: HashMap<u64, Known>,
+    /// When the last dump ended, in ticks, where files may still be held.
+    used: Option<u64>,
 }
 
 /// What a task said when it was asked last.
@@ -208,10 +211,26 @@ struct Known {
 }
 
 impl Tools {
-    fn rest(&mut self) {
-        self.symbols.rest();
+    fn end(&mut self, now: u64) {
+        self.used = Some(now);
         if self.known.len() > MOST_KNOWN {
             self.known = HashMap::new();
+        }
+    }
+}
+
+/// Lets go of files that no dump has needed for a while, until the stop.
+pub(crate) async fn rest(mut stop: Stop) {
+    while !stop.is_stopped() {
+        let _ = tokio::time::timeout(REST, stop.stopped()).await;
+        let mut tools = TOOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Kept::Free(Some(tools)) = &mut *tools
+            && tools
+                .used
+                .is_some_and(|used| clock::between(used, clock::ticks()) >= REST)
+        {
+            tools.symbols.rest();
+            tools.used = None;
         }
     }
 }
@@ -242,6 +261,7 @@ impl Taken {
                 unwinder: Unwinder::new(),
                 symbols: Symbols::new(),
                 known: HashMap::new(),
+                used: None,
             })
         })
     }
@@ -485,6 +505,9 @@ const BATCH: usize = 256;
 /// How long a batch is waited for. Tasks whose worker is blocked are told as they are then, and hold nobody else up for
 /// longer.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long the files with symbols are held after a dump: the next one may follow soon.
+const REST: Duration = Duration::from_secs(10);
 
 /// The most answers that are remembered.
 const MOST_KNOWN: usize = 16_384;

@@ -71,13 +71,6 @@ pub(super) fn settle(now: u64) {
 fn tell(lost: Suspect) {
     registry::lost::add(lost.kind);
     let waiting_at: Option<Arc<str>> = lost.waited_at.as_deref().map(point);
-    tracing::warn!(
-        kind = lost.kind.name(),
-        task = lost.id.get(),
-        waiting_at = waiting_at.as_deref().unwrap_or("unknown"),
-        idle = ?lost.idle,
-        "lifespan: a lost wakeup: what the task waited for had come, and nothing woke it; a probe has"
-    );
     let subject = Subject {
         task: Some(lost.id),
         kind: Some(lost.kind),

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::snapshot::Nature;
 use crate::clock;
 use crate::task::kind::KindId;
+use crate::task::record::flag;
 use crate::task::{self, Outcome, TaskId, exit};
 
 /// How many exits are kept by default, and beside them a quarter as many that panicked.
@@ -23,6 +24,8 @@ pub struct Exit {
     pub kind: KindId,
     /// The name that it was given, if it was.
     pub name: Option<Box<str>>,
+    /// Whether it was meant to live as long as the process.
+    pub long_lived: bool,
     /// What it was made of.
     pub nature: Nature,
     /// How it ended.
@@ -43,6 +46,8 @@ pub struct Exit {
     pub parent: Option<TaskId>,
     /// The path of the scope that it ran in, if it did in one.
     pub scope: Option<Arc<str>>,
+    /// The path of the supervisor whose child it was, if it was one.
+    pub supervisor: Option<Arc<str>>,
     /// The runtime that it ran in, where that is known.
     pub runtime: Option<&'static str>,
     /// Where it was spawned.
@@ -101,6 +106,23 @@ pub(crate) fn drain() {
     });
 }
 
+/// Takes the exits that are told of as events, since the last time.
+pub(crate) fn take_notable() -> Notable {
+    std::mem::take(&mut ring().notable)
+}
+
+/// Exits that are told of: of tasks that panicked, and of those that were meant to live for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Notable {
+    /// In the order in which they were taken in.
+    pub(crate) exits: Vec<Exit>,
+    /// Those that found no room.
+    pub(crate) dropped: u64,
+}
+
+/// How many of them wait to be told of.
+const MOST_NOTABLE: usize = 1_024;
+
 /// How many the history has taken in.
 pub(crate) fn drained() -> u64 {
     ring().drained
@@ -126,11 +148,19 @@ struct Ring {
     capacity: usize,
     drained: u64,
     evicted: u64,
+    notable: Notable,
 }
 
 impl Ring {
     fn take_in(&mut self, exit: Exit) {
         self.drained += 1;
+        if exit.long_lived || exit.outcome == Outcome::Panicked {
+            if self.notable.exits.len() < MOST_NOTABLE {
+                self.notable.exits.push(exit.clone());
+            } else {
+                self.notable.dropped += 1;
+            }
+        }
         let exits = match exit.outcome {
             Outcome::Panicked => &mut self.panicked,
             Outcome::Completed | Outcome::Failed | Outcome::Cancelled => &mut self.ordinary,
@@ -174,6 +204,10 @@ static RING: Mutex<Ring> = Mutex::new(Ring {
     capacity: DEFAULT_EXITS,
     drained: 0,
     evicted: 0,
+    notable: Notable {
+        exits: Vec::new(),
+        dropped: 0,
+    },
 });
 
 impl Exit {
@@ -183,6 +217,7 @@ impl Exit {
             id: TaskId::new(exit.id)?,
             kind: KindId::from_index(exit.kind),
             name: detail.facts.name,
+            long_lived: exit.flags & flag::LONG_LIVED != 0,
             nature: Nature::of(exit.flags),
             outcome: exit.outcome,
             ended_at: now - clock::between(exit.ended, ticks),
@@ -193,6 +228,7 @@ impl Exit {
             self_wakes: exit.self_wakes.into(),
             parent: TaskId::new(exit.parent),
             scope: detail.scope,
+            supervisor: detail.supervisor,
             runtime: task::runtime::name(exit.runtime),
             spawned_at: exit.site,
             future_bytes: exit.size.into(),

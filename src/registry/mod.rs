@@ -21,10 +21,11 @@ mod watched;
 pub use foreign::{Foreign, ForeignSite, foreign};
 pub use health::{BlockingJobs, Health, blocking_jobs, health};
 pub use history::{DEFAULT_EXITS, Exit, History, PanicFacts, exits};
-pub(crate) use history::{drain, set_capacity};
+pub(crate) use history::{Notable, drain, set_capacity, take_notable};
+pub(crate) use snapshot::row_at;
 pub use snapshot::{Finished, KindSummary, Nature, Row, Rows, kinds, row, rows};
 #[cfg(feature = "profile")]
 pub(crate) use snapshot::{Place, looks};
-pub(crate) use sweep::pace;
 pub use sweep::{KindStates, SiteStates, Sweep, last as last_sweep, sweep};
+pub(crate) use sweep::{MOST_LONG_LIVED, Spot, pace};
 pub use watched::{MAX_WATCHED, untracked, watch, watched};

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use super::lost;
+use super::sweep::Spot;
 use crate::clock;
 use crate::task::cells::{Histogram, SLOW_POLL, Totals};
 use crate::task::extra::{self, Extra, Facts};
@@ -188,6 +189,8 @@ pub struct Row {
     pub parent: Option<TaskId>,
     /// The path of the [scope](crate::scope) that it runs in, if it does in one.
     pub scope: Option<Arc<str>>,
+    /// The path of the [supervisor](crate::supervisor) whose child it is, if it is one.
+    pub supervisor: Option<Arc<str>>,
     /// The runtime that it runs in, where that is known: see the crate's documentation.
     pub runtime: Option<&'static str>,
     /// Where it was spawned.
@@ -289,6 +292,13 @@ pub fn row(id: TaskId) -> Option<Row> {
     })
 }
 
+/// The row of a task that a sweep has seen, if it is still alive.
+pub(crate) fn row_at(spot: Spot) -> Option<Row> {
+    let Spot { id, slab, place } = spot;
+    let record = slab::records(slab).get(place)?;
+    read(record, (slab, place), Moment::now(), |look| look.id == id.get())
+}
+
 /// Whether what one look says of a task would make it an orphan, if a second look says the same.
 ///
 /// It is exact only for the root of a task, of which the record knows every waker; and no verdict is given for a
@@ -381,6 +391,7 @@ fn read(
 struct Said {
     facts: Facts,
     scope: Option<Arc<str>>,
+    supervisor: Option<Arc<str>>,
     overstayed: bool,
 }
 
@@ -390,6 +401,7 @@ impl Said {
         Self {
             facts: extra.facts.clone(),
             scope: scope.map(|scope| scope.path()),
+            supervisor: scope.and_then(|scope| scope.supervisor()),
             overstayed: scope.is_some_and(|scope| scope.overstays()),
         }
     }
@@ -440,6 +452,7 @@ impl Row {
             woken_by: TaskId::new(look.by),
             parent: TaskId::new(look.parent),
             scope: said.scope,
+            supervisor: said.supervisor,
             runtime: task::runtime::name(look.runtime),
             spawned_at: look.site,
             future_bytes: look.size.into(),

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::task::extra;
 use crate::task::kind::KindId;
 use crate::task::record::{Look, RUNNING, Record, flag};
-use crate::task::{State, slab};
+use crate::task::{State, TaskId, slab};
 
 /// What one sweep has seen.
 #[derive(Clone, Debug)]
@@ -26,8 +26,33 @@ pub struct Sweep {
     pub sites: Vec<SiteStates>,
     /// Tasks at other sites.
     pub elsewhere: u64,
+    /// Where the tasks are that are meant to live for ever: the first [`MOST_LONG_LIVED`].
+    pub(crate) long_lived: Vec<Spot>,
     /// Futures that tokio polls as tasks, by runtime's number; those of unknown runtimes are first.
     roots: Vec<u64>,
+}
+
+/// How many tasks that are meant to live for ever a sweep notes.
+pub(crate) const MOST_LONG_LIVED: usize = 4_096;
+
+/// A task, and where its record is: to find it among a million without a walk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot {
+    pub(crate) id: TaskId,
+    pub(super) slab: usize,
+    pub(super) place: usize,
+}
+
+#[cfg(test)]
+impl Spot {
+    /// For tests of those who only look at ids.
+    pub(crate) fn nowhere(id: TaskId) -> Self {
+        Self {
+            id,
+            slab: 0,
+            place: 0,
+        }
+    }
 }
 
 impl Sweep {
@@ -109,6 +134,10 @@ pub fn sweep() -> Arc<Sweep> {
                 overstayed: overstays(record, &look),
             };
             counts.add(&look, verdicts);
+            if look.flags & flag::LONG_LIVED != 0 && counts.long_lived.len() < MOST_LONG_LIVED {
+                let id = TaskId::new(look.id);
+                counts.long_lived.extend(id.map(|id| Spot { id, slab, place }));
+            }
         }
     }
     let sweep = Arc::new(counts.finish(at, clock::between(start, clock::ticks())));
@@ -177,6 +206,7 @@ struct Counts {
     sites: Vec<Option<(u16, &'static Location<'static>, Count)>>,
     taken: usize,
     elsewhere: u64,
+    long_lived: Vec<Spot>,
     roots: [u64; RUNTIMES],
 }
 
@@ -220,6 +250,7 @@ impl Counts {
             sites: vec![None; PLACES],
             taken: 0,
             elsewhere: 0,
+            long_lived: Vec::new(),
             roots: [0; RUNTIMES],
         }
     }
@@ -303,6 +334,7 @@ impl Counts {
                 })
                 .collect(),
             elsewhere: self.elsewhere,
+            long_lived: self.long_lived,
             roots,
         }
     }

@@ -49,22 +49,27 @@ mod standing;
 mod try_join;
 mod view;
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
+use std::slice;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::task::extra::Facts;
 use crate::task::instrument::Tracked;
 use crate::task::kind::{AsKind, KindId};
 use crate::task::membership::{Membership, Newcomer};
 use crate::task::record::flag;
-use crate::task::{AnyOutput, Classify, spawn_outside, text};
+use crate::task::{AnyOutput, Classify, TaskId, spawn_outside, text};
 
 pub use cleanup::{CleanupRefused, MAX_CLEANUPS};
 pub use close::ABORT_WAIT;
+pub(crate) use close::{Found, GivenUp};
 pub use context::Context;
 pub use reason::{Cause, Reason};
 pub use report::{CleanupFault, Fate, Fault, Late, Report};
@@ -191,7 +196,21 @@ impl Scope {
         Fut: Future + Send + 'static,
         Fut::Output: Send + 'static,
     {
-        let (kind, site) = (kind.kind_id(), Location::caller());
+        self.spawn_from(kind.kind_id(), f, Location::caller())
+    }
+
+    /// As [`spawn`](Self::spawn), for whoever was asked to spawn somewhere else.
+    pub(crate) fn spawn_from<F, Fut>(
+        &self,
+        kind: KindId,
+        f: F,
+        site: &'static Location<'static>,
+    ) -> JoinHandle<Fut::Output>
+    where
+        F: FnOnce(Context) -> Fut,
+        Fut: Future + Send + 'static,
+        Fut::Output: Send + 'static,
+    {
         let (task, member) = self.enter::<_, AnyOutput>(kind, f(self.context()), site);
         #[cfg(tokio_unstable)]
         let _ours = crate::task::hooks::ours();
@@ -200,20 +219,7 @@ impl Scope {
             member.abort_with(handle.abort_handle());
             return handle;
         }
-        // Recording is off, or no memory was left: the task has no record that would tell its end.
-        let newcomer = Newcomer {
-            id: None,
-            kind,
-            name: None,
-            blocks: false,
-            site: Some(site),
-        };
-        let member = self.node.admit(newcomer);
-        let leaving = Leaving(Arc::clone(&member));
-        let unrecorded = async move {
-            let _leaving = leaving;
-            task.await
-        };
+        let (unrecorded, member) = self.enter_unrecorded(kind, task, site);
         #[expect(
             clippy::disallowed_methods,
             reason = "what is within is as tracked as it can be"
@@ -318,7 +324,38 @@ impl Scope {
     ///
     /// Outside of a tokio runtime with timers.
     pub async fn close(&self, grace: Duration) -> Report {
-        close::close(&self.node, grace).await
+        let start = Instant::now();
+        let found = close::close(slice::from_ref(&self.node), grace, &mut GivenUp::default()).await;
+        Report {
+            scope: Arc::clone(&self.node.path),
+            took: start.elapsed(),
+            late: found.late,
+            cleanups: found.cleanups,
+        }
+    }
+
+    /// Closes several at a time, but for tasks that an earlier close has given up.
+    pub(crate) async fn close_all(scopes: &[Self], grace: Duration, given_up: &mut GivenUp) -> Found {
+        let nodes: Vec<_> = scopes.iter().map(|scope| Arc::clone(&scope.node)).collect();
+        close::close(&nodes, grace, given_up).await
+    }
+
+    /// The scopes in it that are not closed, those in them left out; the last made first, all of one name together.
+    pub(crate) fn stages(&self) -> Vec<Vec<Self>> {
+        let mut children = self.node.children();
+        children.retain(|child| !child.lock().standing.is_closed());
+        children.sort_by_key(|child| Reverse(child.id));
+        let (mut stages, mut at) = (Vec::<Vec<Self>>::new(), HashMap::new());
+        for child in children {
+            let stage = *at.entry(child.name.clone()).or_insert(stages.len());
+            if stage == stages.len() {
+                stages.push(Vec::new());
+            }
+            if let Some(stage) = stages.get_mut(stage) {
+                stage.push(Self { node: child });
+            }
+        }
+        stages
     }
 
     fn of(node: &Arc<Node>) -> Self {
@@ -329,6 +366,99 @@ impl Scope {
 
     fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// A scope in this one that whoever made it cancels, in its own time, when this one is cancelled: a close of this
+    /// one waits for its tasks as well.
+    pub(crate) fn shielded_child(&self, name: &str) -> Self {
+        Self {
+            node: self.node.shielded_child(name),
+        }
+    }
+
+    /// Takes a task in.
+    pub(crate) fn admit(&self, newcomer: Newcomer) -> Arc<dyn Membership> {
+        self.node.admit(newcomer)
+    }
+
+    /// Whether no task is in it, nor in any scope in it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.node.is_quiet()
+    }
+
+    /// Waits until no task is in it, at most until then; says whether none is.
+    pub(crate) async fn quiet(&self, until: Option<Instant>) -> bool {
+        close::quiet(&self.node, until).await
+    }
+
+    /// Closes it at once, and aborts the tasks that are left; says how many there were. They overstay from then on.
+    pub(crate) fn shut(&self) -> usize {
+        let now = Instant::now();
+        self.node.cancel(&Reason::closed());
+        self.node.lock().standing.grant(now);
+        let left = self.node.shut();
+        for member in &left {
+            member.abort();
+        }
+        left.len()
+    }
+
+    /// Spawns a task in it as part of a set. `place` wraps its place in the scope, and stays with the task's record.
+    pub(crate) fn spawn_into<F, T, E>(
+        &self,
+        set: &mut JoinSet<F::Output>,
+        kind: KindId,
+        facts: Facts,
+        future: F,
+        site: &'static Location<'static>,
+        place: impl FnOnce(Arc<dyn Membership>) -> Arc<dyn Membership>,
+    ) -> (AbortHandle, Option<TaskId>)
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let task = Tracked::new(future, kind, flag::ROOT | flag::SPAWNED, site).fallible();
+        if !facts.is_empty() {
+            task.set_facts(facts);
+        }
+        let id = task.id();
+        let member = task.admit(|newcomer| place(self.node.admit(newcomer)));
+        #[cfg(tokio_unstable)]
+        let _ours = crate::task::hooks::ours();
+        let handle = if let Some(member) = member {
+            let handle = set.spawn(task);
+            member.abort_with(handle.clone());
+            handle
+        } else {
+            let (unrecorded, member) = self.enter_unrecorded(kind, task, site);
+            let handle = set.spawn(unrecorded);
+            member.abort_with(handle.clone());
+            handle
+        };
+        (handle, id)
+    }
+
+    /// The same for a task without a record that would tell its end: recording is off, or no memory was left.
+    fn enter_unrecorded<F: Future>(
+        &self,
+        kind: KindId,
+        task: F,
+        site: &'static Location<'static>,
+    ) -> (impl Future<Output = F::Output> + use<F>, Arc<Member>) {
+        let member = self.node.admit(Newcomer {
+            id: None,
+            kind,
+            name: None,
+            blocks: false,
+            site: Some(site),
+        });
+        let leaving = Leaving(Arc::clone(&member));
+        let unrecorded = async move {
+            let _leaving = leaving;
+            task.await
+        };
+        (unrecorded, member)
     }
 
     /// Registers a task that is in this scope; not a member where it has no record.
@@ -358,7 +488,7 @@ struct Leaving(Arc<Member>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.leave(None);
     }
 }
 

@@ -8,6 +8,8 @@
 //!    finds the reason.
 //! 3. A child copies its parent's standing and becomes known to it under one lock, so that no decision misses it.
 //! 4. At most one lock of a node is held at a time but for that, parent before child, and nothing foreign runs under one.
+//! 5. Cancellation and deadlines of a parent stop before a *shielded* child, whose maker is told instead and cancels it
+//!    in its own order. A close does not stop there: it waits for what is in it, and in the end aborts it.
 
 use std::collections::HashMap;
 use std::panic::Location;
@@ -20,10 +22,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cleanup::Cleanup;
+use super::close::GivenUp;
 use super::reason::Reason;
 use super::standing::Standing;
 use crate::task::TaskId;
-use crate::task::exit;
+use crate::task::exit::{self, Panic};
 use crate::task::kind::KindId;
 use crate::task::membership::{Membership, Newcomer};
 use crate::task::panic;
@@ -40,6 +43,8 @@ pub(super) struct Node {
     pub(super) name: Box<str>,
     pub(super) path: Arc<str>,
     parent: Option<Arc<Self>>,
+    /// What cancels its parent stops here: see invariant 5.
+    shielded: bool,
     pub(super) token: CancellationToken,
     /// The deadline came nearer.
     pub(super) tightened: Notify,
@@ -72,33 +77,60 @@ impl Node {
     /// A scope without a parent.
     pub(super) fn root(name: &str) -> Arc<Self> {
         let name = clean(name);
-        let root = Arc::new(Self::new(name.clone(), name.into(), None, Standing::default()));
+        let root = Arc::new(Self::new(
+            name.clone(),
+            name.into(),
+            None,
+            Standing::default(),
+            false,
+        ));
         roots().insert(root.id, Arc::downgrade(&root));
         root
     }
 
     /// A scope within this one.
     pub(super) fn child(self: &Arc<Self>, name: &str) -> Arc<Self> {
+        self.add_child(name, false)
+    }
+
+    /// A scope within this one that whoever made it cancels, and nothing above it.
+    pub(super) fn shielded_child(self: &Arc<Self>, name: &str) -> Arc<Self> {
+        self.add_child(name, true)
+    }
+
+    fn add_child(self: &Arc<Self>, name: &str, shielded: bool) -> Arc<Self> {
         let name = clean(name);
         let path = join(&self.path, &name);
         let mut inner = self.lock();
-        let standing = inner.standing.child();
-        let child = Arc::new(Self::new(name, path, Some(Arc::clone(self)), standing));
+        let standing = if shielded {
+            inner.standing.shielded_child()
+        } else {
+            inner.standing.child()
+        };
+        let child = Arc::new(Self::new(name, path, Some(Arc::clone(self)), standing, shielded));
         inner.children.insert(child.id, Arc::downgrade(&child));
         child
     }
 
-    fn new(name: Box<str>, path: Arc<str>, parent: Option<Arc<Self>>, standing: Standing) -> Self {
+    fn new(
+        name: Box<str>,
+        path: Arc<str>,
+        parent: Option<Arc<Self>>,
+        standing: Standing,
+        shielded: bool,
+    ) -> Self {
         exit::heed_scopes();
         OPEN.fetch_add(u64::from(!standing.is_closed()), Relaxed);
         let token = parent
             .as_ref()
+            .filter(|_| !shielded)
             .map_or_else(CancellationToken::new, |parent| parent.token.child_token());
         Self {
             id: NEXT.fetch_add(1, Relaxed),
             name,
             path,
             parent,
+            shielded,
             token,
             tightened: Notify::new(),
             emptied: Notify::new(),
@@ -119,7 +151,7 @@ impl Node {
     pub(super) fn cancel(self: &Arc<Self>, reason: &Reason) -> bool {
         let now = Instant::now();
         let first = self.lock().standing.cancel(reason, now);
-        for below in self.subtree().into_iter().skip(1) {
+        for below in self.reached().into_iter().skip(1) {
             below.lock().standing.cancel(reason, now);
         }
         self.token.cancel();
@@ -128,7 +160,7 @@ impl Node {
 
     /// Brings the deadline of it and of what is in it nearer.
     pub(super) fn tighten(self: &Arc<Self>, to: Instant) {
-        for node in self.subtree() {
+        for node in self.reached() {
             if node.lock().standing.tighten(to) {
                 node.tightened.notify_waiters();
             }
@@ -139,6 +171,9 @@ impl Node {
     pub(super) fn shut(self: &Arc<Self>) -> Vec<Arc<Member>> {
         let mut left = Vec::new();
         for node in self.subtree() {
+            if node.shielded {
+                node.cancel(&Reason::closed());
+            }
             let mut inner = node.lock();
             if inner.standing.close() {
                 OPEN.fetch_sub(1, Relaxed);
@@ -154,7 +189,12 @@ impl Node {
         walk(vec![Arc::clone(self)]).collect()
     }
 
-    fn children(&self) -> Vec<Arc<Self>> {
+    /// That part of the subtree which its cancellation reaches.
+    fn reached(self: &Arc<Self>) -> Vec<Arc<Self>> {
+        walk_where(vec![Arc::clone(self)], |node| !node.shielded).collect()
+    }
+
+    pub(super) fn children(&self) -> Vec<Arc<Self>> {
         // Let go of after the lock: the last hold on a child takes the lock to leave.
         self.lock().children.values().filter_map(Weak::upgrade).collect()
     }
@@ -165,7 +205,13 @@ impl Node {
 
     /// Whether no task is in it, nor in any scope in it.
     pub(super) fn is_quiet(self: &Arc<Self>) -> bool {
-        walk(vec![Arc::clone(self)]).all(|node| node.lock().members.is_empty())
+        self.is_quiet_but(&GivenUp::default())
+    }
+
+    /// The same, but for tasks that were given up.
+    pub(super) fn is_quiet_but(self: &Arc<Self>, given_up: &GivenUp) -> bool {
+        let mut nodes = walk(vec![Arc::clone(self)]);
+        nodes.all(|node| node.lock().members.values().all(|member| given_up.has(member)))
     }
 
     /// Takes a task in.
@@ -261,7 +307,7 @@ impl Membership for Member {
         }
     }
 
-    fn leave(&self) {
+    fn leave(&self, _: Option<Panic>) {
         let (left, telling) = {
             let mut inner = self.scope.lock();
             let left = inner.members.remove(&self.key);
@@ -280,12 +326,18 @@ impl Membership for Member {
 
 /// Those scopes and all in them that are alive, each before those in it, and the older of two children first.
 pub(super) fn walk(roots: Vec<Arc<Node>>) -> impl Iterator<Item = Arc<Node>> {
+    walk_where(roots, |_| true)
+}
+
+/// The same, but for children that are not wanted, and what is in them.
+fn walk_where(roots: Vec<Arc<Node>>, wanted: impl Fn(&Node) -> bool) -> impl Iterator<Item = Arc<Node>> {
     // Not by recursion: a host can nest scopes deeper than a stack is.
     let mut todo = roots;
     todo.reverse();
     std::iter::from_fn(move || {
         let node = todo.pop()?;
         let mut children = node.children();
+        children.retain(|child| wanted(child));
         children.sort_by_key(|child| std::cmp::Reverse(child.id));
         todo.extend(children);
         Some(node)

@@ -37,6 +37,10 @@ pub enum Cause {
     Deadline,
     /// Another child of one [`try_join`](super::Scope::try_join) failed.
     SiblingFailed,
+    /// A [`Supervisor`](crate::Supervisor) stops its child.
+    Supervisor,
+    /// A [`Supervisor`](crate::Supervisor) with no other above it gave up.
+    GaveUp,
 }
 
 impl Reason {
@@ -71,6 +75,14 @@ impl Reason {
 
     pub(super) fn sibling_failed() -> Self {
         Self::of(Cause::SiblingFailed, "another child failed")
+    }
+
+    pub(crate) fn supervisor(message: &str) -> Self {
+        Self::of(Cause::Supervisor, message)
+    }
+
+    pub(crate) fn gave_up(message: &str) -> Self {
+        Self::of(Cause::GaveUp, message)
     }
 
     fn of(cause: Cause, message: &str) -> Self {

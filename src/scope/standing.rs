@@ -50,6 +50,15 @@ impl Standing {
         self.clone()
     }
 
+    /// That of a new child which only its maker cancels.
+    pub(super) fn shielded_child(&self) -> Self {
+        Self {
+            cancelled: None,
+            deadline: None,
+            ..self.clone()
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

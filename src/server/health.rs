@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::Settings;
 use super::refusal::{Refusal, TEXT};
+use crate::shutdown::{self, Phase};
+use crate::supervisor;
 
 /// The process answers.
 pub(super) async fn livez() -> Response {
@@ -17,7 +19,12 @@ pub(super) async fn livez() -> Response {
 
 /// The service wants traffic; else 503, and each reason on a line.
 pub(super) async fn readyz(State(settings): State<Arc<Settings>>) -> Response {
-    let reasons = settings.readiness.reasons();
+    let mut reasons = settings.readiness.reasons();
+    if shutdown::phase() != Phase::Running {
+        reasons.insert(0, "shutting down".to_owned());
+    }
+    let exhausted = supervisor::exhausted();
+    reasons.extend(exhausted.iter().map(|path| format!("supervisor {path} gave up")));
     if reasons.is_empty() {
         return ok();
     }

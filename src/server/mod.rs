@@ -10,6 +10,8 @@
 //! | `GET /debug/kinds` | what is known of each kind; with `tokio_unstable` also where untracked tasks were spawned |
 //! | `GET /debug/exits` | the last exits, newest first: `kind=`, `outcome=`, `limit=` |
 //! | `GET /debug/scopes` | the tree of [scopes](crate::scope), each before those in it: `limit=` |
+//! | `GET /debug/events` | the last [events](crate::event), oldest first: see below |
+//! | `GET /debug/supervisors` | the [supervisors](crate::supervisor), each before those in it, with their children: `limit=` |
 //! | `GET /debug/pprof/` | which profiles there are |
 //! | `GET /debug/pprof/tasks`, also as `goroutine` | live tasks by await point: see below |
 //! | `GET /debug/pprof/taskleak`, also as `goroutineleak` | the same, only tasks with a verdict |
@@ -22,6 +24,13 @@
 //! counts all that match, of which at most `limit` are shown (by default [`DEFAULT_ROWS`], at most [`MAX_ROWS`]).
 //! With `Accept: application/x-ndjson` it streams one row a line, all that match unless there is a limit, in bounded
 //! memory. Rows are weakly consistent: see [`registry`](crate::registry).
+//!
+//! `/debug/events` takes `kind=NAME`, `event=NAME`, `supervisor=PATH`, `after=SEQ` and `limit=N`, and answers
+//! `{"sampled_at", "total", "truncated", "offered", "dropped", "events"}`, of which `dropped` are gone from the
+//! journal. With `Accept: text/event-stream` it follows the journal, from the next event on or behind `after=` or
+//! `Last-Event-ID`: `id` is the event's number, `event` its name, `data` the same object. A client that falls behind
+//! gets an event `missed` with `{"missed":N}`. At most [`MAX_FOLLOWERS`] follow at a time; a further one is answered
+//! with 503.
 //!
 //! Profiles (feature `profile`) are what `go tool pprof` opens: gzip profile.proto, with values `tasks/count` and
 //! `age/seconds` and labels `kind`, `state`, `scope`, `verdict` and `spawned_at`. `debug=1` gives alike tasks as text,
@@ -51,8 +60,11 @@
 
 mod connection;
 mod dump;
+mod event_json;
+mod events;
 mod exits;
 mod filter;
+mod following;
 mod group;
 mod guard;
 mod health;
@@ -67,6 +79,7 @@ mod refusal;
 mod row;
 mod scopes;
 mod serve;
+mod supervisors;
 mod tasks;
 mod text;
 mod time;
@@ -79,6 +92,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use tokio::sync::Semaphore;
 
 use crate::config;
 use crate::readiness::Readiness;
@@ -90,12 +104,18 @@ pub use serve::{
     DEFAULT_HEADER_TIMEOUT, DEFAULT_MAX_CONNECTIONS, IDLE_TIMEOUT, MAX_HEADER_BYTES, MAX_HEADERS,
 };
 
+/// How many clients follow the events at most, each of which holds its connection; of the agent's own server, not
+/// more than a quarter of its connections.
+pub const MAX_FOLLOWERS: usize = 4;
+
 /// What the endpoints need to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
     access: Access,
     metrics_kinds: usize,
     readiness: Readiness,
+    /// Places for those who follow the events.
+    followers: Arc<Semaphore>,
     command_line: bool,
 }
 
@@ -107,6 +127,7 @@ impl Settings {
             access: Access::new(),
             metrics_kinds: config::DEFAULT_METRICS_KINDS,
             readiness: Readiness::new(),
+            followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
             command_line: false,
         }
     }
@@ -122,6 +143,12 @@ impl Settings {
     #[must_use]
     pub fn metrics_kinds(mut self, kinds: usize) -> Self {
         self.metrics_kinds = kinds;
+        self
+    }
+
+    /// Leaves most of so many connections to those who do not follow the events.
+    pub(crate) fn connections(mut self, connections: usize) -> Self {
+        self.followers = Arc::new(Semaphore::new((connections / 4).clamp(1, MAX_FOLLOWERS)));
         self
     }
 
@@ -164,6 +191,8 @@ pub fn router(settings: &Settings) -> Router {
         .route("/debug/kinds", get(kinds::kinds))
         .route("/debug/exits", get(exits::exits))
         .route("/debug/scopes", get(scopes::scopes))
+        .route("/debug/events", get(events::events))
+        .route("/debug/supervisors", get(supervisors::supervisors))
         .route("/debug/pprof", get(pprof::to_index))
         .route("/debug/pprof/", get(pprof::index))
         .route("/debug/pprof/{*profile}", get(pprof::profile))

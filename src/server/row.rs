@@ -36,6 +36,7 @@ pub(super) struct RowView<'a> {
     woken_by: Option<TaskId>,
     parent: Option<TaskId>,
     scope: Option<&'a str>,
+    supervisor: Option<&'a str>,
     runtime: Option<&'a str>,
     spawned_at: Option<&'static Location<'static>>,
     future_bytes: u64,
@@ -65,6 +66,7 @@ impl<'a> From<&'a Row> for RowView<'a> {
             woken_by: row.woken_by,
             parent: row.parent,
             scope: row.scope.as_deref(),
+            supervisor: row.supervisor.as_deref(),
             runtime: row.runtime,
             spawned_at: row.spawned_at,
             future_bytes: row.future_bytes,
@@ -97,6 +99,7 @@ impl<'a> From<&'a Exit> for RowView<'a> {
             woken_by: None,
             parent: exit.parent,
             scope: exit.scope.as_deref(),
+            supervisor: exit.supervisor.as_deref(),
             runtime: exit.runtime,
             spawned_at: exit.spawned_at,
             future_bytes: exit.future_bytes,
@@ -149,7 +152,9 @@ impl<'a> RowView<'a> {
         write_option(to, self.parent.map(TaskId::get), write_number);
         to.extend_from_slice(b",\"scope\":");
         write_option(to, self.scope, write_string);
-        to.extend_from_slice(b",\"supervisor\":null,\"runtime\":");
+        to.extend_from_slice(b",\"supervisor\":");
+        write_option(to, self.supervisor, write_string);
+        to.extend_from_slice(b",\"runtime\":");
         write_option(to, self.runtime, write_string);
         to.extend_from_slice(b",\"trace_id\":null,\"spawned_at\":");
         write_option(to, self.spawned_at, write_place);

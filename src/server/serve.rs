@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -163,9 +165,13 @@ impl Connections {
         let limits = self.limits;
         let progress = Progress::default();
         let transport = Transport::new(stream, progress.clone(), limits.header, limits.idle);
-        let answering = progress.clone();
+        let (answering, stopping) = (progress.clone(), stop.clone());
         let task = self.tasks.spawn(async move {
-            let service = service_fn(move |request| answer(app.clone(), answering.clone(), request));
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                // For answers that do not end of themselves.
+                request.extensions_mut().insert(stopping.clone());
+                answer(app.clone(), answering.clone(), request)
+            });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(limits.idle)

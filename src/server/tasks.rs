@@ -27,7 +27,7 @@ use crate::task::TaskId;
 use crate::utc::Utc;
 
 pub(super) async fn list(headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
-    let streams = takes_lines(&headers);
+    let streams = accepts(&headers, "application/x-ndjson");
     let filter = Filter::parse(query.as_deref(), streams)?;
     match filter.shape {
         Shape::Walk if streams && filter.stacks == 0 => {
@@ -229,8 +229,8 @@ struct Grouping {
     groups: Vec<GroupView>,
 }
 
-/// Whether a client asks for lines.
-fn takes_lines(headers: &HeaderMap) -> bool {
+/// Whether a client asks for that kind of content.
+pub(super) fn accepts(headers: &HeaderMap, content: &str) -> bool {
     let accepted = headers
         .get_all(ACCEPT)
         .iter()
@@ -238,7 +238,7 @@ fn takes_lines(headers: &HeaderMap) -> bool {
     accepted
         .flat_map(|value| value.split(','))
         .filter_map(|range| range.split(';').next())
-        .any(|kind| kind.trim().eq_ignore_ascii_case("application/x-ndjson"))
+        .any(|kind| kind.trim().eq_ignore_ascii_case(content))
 }
 
 /// Rows as one document.

@@ -42,6 +42,8 @@ pub(crate) struct Detail {
     pub(crate) facts: Facts,
     /// The path of its scope, and no more: an exit must not keep a scope alive.
     pub(crate) scope: Option<Arc<str>>,
+    /// The path of its supervisor.
+    pub(crate) supervisor: Option<Arc<str>>,
     pub(crate) panic: Option<Panic>,
 }
 
@@ -51,6 +53,8 @@ pub(crate) struct Panic {
     pub(crate) message: String,
     /// Known where the agent's panic hook saw it.
     pub(crate) location: Option<String>,
+    /// The frames, where that hook was asked for them.
+    pub(crate) backtrace: Option<String>,
 }
 
 /// Says whether exits are to be kept from now on.

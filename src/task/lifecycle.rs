@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::cells::{Add, Cells};
-use super::exit::{self, Detail};
+use super::exit::{self, Detail, Panic};
 use super::extra::Extra;
 use super::kind::KindId;
 use super::record::{Birth, Record};
@@ -52,13 +52,16 @@ pub(crate) fn finish(record: &Record, outcome: Outcome, end: u64, payload: Optio
 /// The same where somebody heeds it. Its scope is told last: whoever waits for the scope's tasks finds them counted.
 #[cold]
 fn finish_heeded(record: &Record, outcome: Outcome, end: u64, payload: Option<&(dyn Any + Send)>) {
-    if exit::wanted() {
-        tell(record, outcome, end, payload);
+    let scope = record.extra().and_then(Extra::scope);
+    let wanted = exit::wanted();
+    let panic = payload.filter(|_| wanted || scope.is_some()).map(panic::told);
+    if wanted {
+        tell(record, outcome, end, panic.clone());
     }
     local::count(record.kind(), Finish(outcome, end.saturating_sub(record.born())));
     record.end();
-    if let Some(scope) = record.extra().and_then(Extra::scope) {
-        scope.leave();
+    if let Some(scope) = scope {
+        scope.leave(panic);
     }
 }
 
@@ -80,13 +83,14 @@ pub(crate) fn let_go(record: &'static Record, outer: *const Record) {
     waker::release(NonNull::from(record));
 }
 
-fn tell(record: &Record, outcome: Outcome, ended: u64, payload: Option<&(dyn Any + Send)>) {
+fn tell(record: &Record, outcome: Outcome, ended: u64, panic: Option<Panic>) {
     let extra = record.extra();
-    let panic = payload.map(panic::told);
+    let scope = extra.and_then(Extra::scope);
     let detail = (extra.is_some() || panic.is_some()).then(|| {
         Box::new(Detail {
             facts: extra.map(|extra| extra.facts.clone()).unwrap_or_default(),
-            scope: extra.and_then(Extra::scope).map(|scope| scope.path()),
+            scope: scope.map(|scope| scope.path()),
+            supervisor: scope.and_then(|scope| scope.supervisor()),
             panic,
         })
     });

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 use super::TaskId;
+use super::exit::Panic;
 use super::extra::{Extra, Facts};
 use super::kind::KindId;
 use super::record::{Record, flag};
@@ -16,6 +17,16 @@ use super::record::{Record, flag};
 pub(crate) trait Membership: Send + Sync {
     /// The names of the scope and of those that it is in.
     fn path(&self) -> Arc<str>;
+
+    /// The path of the supervisor whose child the task is, if it is one.
+    fn supervisor(&self) -> Option<Arc<str>> {
+        None
+    }
+
+    /// Whether the frames of a panic are to be told as well.
+    fn wants_backtrace(&self) -> bool {
+        false
+    }
 
     /// Whether the scope was closed, and the time that its tasks had to stop has passed.
     fn overstays(&self) -> bool;
@@ -26,8 +37,8 @@ pub(crate) trait Membership: Send + Sync {
     /// How the task can be aborted. Where this is never said, it cannot be.
     fn abort_with(&self, handle: AbortHandle);
 
-    /// The task has ended: its destructors have run, and it is counted.
-    fn leave(&self);
+    /// The task has ended: its destructors have run, and it is counted. Told with what it died of, if it panicked.
+    fn leave(&self, panic: Option<Panic>);
 }
 
 /// What a scope is told of a task that enters it.

@@ -4,6 +4,7 @@
 //! agent chains one of ours to the host's (see [`watch`]), which notes the place for the thread.
 
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::Once;
@@ -13,15 +14,27 @@ use super::{local, text};
 
 /// The longest message kept, in bytes.
 const MOST: usize = 1_024;
+/// The longest text of frames kept, in bytes.
+const MOST_FRAMES: usize = 16 * 1_024;
 
 thread_local! {
     /// Where the last panic of this thread happened, inside of a tracked task.
-    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
+    static LOCATION: RefCell<Option<Place>> = const { RefCell::new(None) };
+}
+
+/// Where a panic happened.
+struct Place {
+    location: String,
+    backtrace: Option<String>,
 }
 
 /// Chains a hook to the host's that notes where tasks panic. Once a process; it stays.
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
+    // Hooks cannot be set then.
+    if std::thread::panicking() {
+        return;
+    }
     ONCE.call_once(|| {
         let host = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -36,10 +49,16 @@ fn note(info: &PanicHookInfo<'_>) {
         return;
     }
     if let Some(location) = info.location() {
+        let noted = Place {
+            location: text::clean(&location.to_string(), MOST).into_owned(),
+            backtrace: local::scope()
+                .is_some_and(|scope| scope.wants_backtrace())
+                .then(|| text::clean_lines(&Backtrace::force_capture().to_string(), MOST_FRAMES)),
+        };
         // The thread may be in its last breath, or panic again while it notes: then there is no place.
         let _ = LOCATION.try_with(|place| {
             if let Ok(mut place) = place.try_borrow_mut() {
-                *place = Some(text::clean(&location.to_string(), MOST).into_owned());
+                *place = Some(noted);
             }
         });
     }
@@ -51,10 +70,15 @@ pub(crate) fn told(payload: &(dyn Any + Send)) -> Panic {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let location = LOCATION.try_with(|place| place.try_borrow_mut().ok().and_then(|mut place| place.take()));
+    let place = LOCATION.try_with(|place| place.try_borrow_mut().ok().and_then(|mut place| place.take()));
+    let (location, backtrace) = place
+        .ok()
+        .flatten()
+        .map_or((None, None), |place| (Some(place.location), place.backtrace));
     Panic {
         message: text::clean_lines(message.unwrap_or("(a panic without a message)"), MOST),
-        location: location.ok().flatten(),
+        location,
+        backtrace,
     }
 }
 

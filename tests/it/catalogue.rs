@@ -5,18 +5,26 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use lifespan::prometheus::{CATALOGUE, Collector, DEFAULT_KINDS, markdown, render};
+use lifespan::supervisor::Backoff;
+use lifespan::{ChildSpec, Scope, Supervisor};
 
 use crate::exposition::Scrape;
 
 /// Makes a fact for each metric of the catalogue.
-async fn make_facts() {
+async fn make_facts() -> Supervisor {
     lifespan::registry::watch(&tokio::runtime::Handle::current());
     lifespan::spawn("catalogue-done", async {}).await.unwrap();
+    drop(lifespan::WorkerPool::builder("catalogue-pool").build(&Scope::new("catalogue")));
     let stuck = lifespan::spawn("catalogue-stuck", std::future::pending::<()>());
     tokio::task::yield_now().await;
     lifespan::registry::sweep();
     lifespan::registry::sweep();
     stuck.abort();
+    let child = ChildSpec::new("catalogue-child", |cx| async move {
+        cx.cancelled().await;
+    });
+    let supervisor = Supervisor::builder("catalogue").child(child.backoff(Backoff::default()));
+    supervisor.start(&Scope::new("catalogue")).await.unwrap()
 }
 
 fn is_here(only: Option<&str>) -> bool {
@@ -30,7 +38,7 @@ fn is_here(only: Option<&str>) -> bool {
 
 #[tokio::test]
 async fn a_scrape_shows_the_catalogue_and_nothing_else() {
-    make_facts().await;
+    let _supervisor = make_facts().await;
     let scrape = Scrape::take(DEFAULT_KINDS);
     let known: BTreeSet<&str> = CATALOGUE.iter().map(|metric| metric.name).collect();
     assert_eq!(known.len(), CATALOGUE.len(), "a name is in the catalogue twice");
@@ -101,7 +109,7 @@ fn the_readme_shows_the_catalogue() {
 
 #[tokio::test]
 async fn promtool_has_no_complaint() {
-    make_facts().await;
+    let _supervisor = make_facts().await;
     // Names that would end a label, a line or a page.
     for name in HOSTILE {
         let kind = lifespan::KindId::named(name);

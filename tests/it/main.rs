@@ -39,5 +39,8 @@ mod queries;
 mod scopes;
 #[cfg(feature = "cli")]
 mod scrape;
+mod shutdown;
+mod supervisors;
 mod support;
 mod waker;
+mod workers;

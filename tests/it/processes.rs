@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use lifespan::{KindId, Track, registry};
+use lifespan::{KindId, Scope, Track, WorkerPool, registry, worker};
 
 use crate::support::{Counts, assert_settled, rows_of};
 
@@ -43,10 +43,34 @@ fn some_tasks() {
     assert_eq!(lifespan::thread::spawn("alone", || 6 * 7).join().unwrap(), 42);
 }
 
+/// Bounds hold, and what runs in them is counted, whether tasks have records or not.
+fn some_jobs() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let pool = WorkerPool::builder("alone-pool")
+            .workers(1)
+            .queue(1)
+            .build(&Scope::new("alone"));
+        let job = pool.try_submit(|_cx| async { 42 }).unwrap();
+        let waits = pool.try_submit(|_cx| std::future::pending::<()>()).unwrap();
+        assert!(pool.try_submit(|_cx| async {}).is_err());
+        assert_eq!(job.await.unwrap(), 42);
+        let report = pool.close(std::time::Duration::ZERO).await;
+        assert_eq!((report.aborted + report.dropped, report.left), (1, 0), "{report}");
+        assert!(waits.await.unwrap_err().is_cancelled());
+        let server = lifespan::thread::serve("alone-server", || 1, |one, more: u64| *one + more);
+        assert_eq!(server.unwrap().call(41).await, Ok(42));
+    });
+}
+
 #[test]
 #[ignore = "needs a process of its own"]
 fn disabled() {
     some_tasks();
+    some_jobs();
     assert_eq!(Counts::of("alone"), Counts::default());
     let task = async {}.tracked("alone");
     assert_eq!(task.id(), None);
@@ -117,6 +141,31 @@ fn kinds_alone() {
 #[test]
 fn a_million_names_are_a_thousand_kinds_and_other() {
     run_alone("processes::kinds_alone", &[]);
+}
+
+#[test]
+#[ignore = "needs a process of its own"]
+fn pools_alone() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        // Each name twice: pools of one name are counted as one.
+        for number in 0..200 {
+            let kind = KindId::named(&format!("pool-{}", number % 100));
+            let pool = WorkerPool::builder(kind).build(&Scope::new("pools"));
+            pool.try_submit(|_cx| async {}).unwrap().await.unwrap();
+        }
+    });
+    let pools = worker::pools();
+    assert_eq!(pools.len(), worker::MAX_POOLS + 1);
+    for row in &pools {
+        let expected = if row.pool == KindId::OTHER { 72 } else { 2 };
+        assert_eq!((row.done, row.workers), (expected, 0), "{row:?}");
+    }
+}
+
+#[test]
+fn many_names_of_pools_are_sixty_four_and_other() {
+    run_alone("pools_alone", &[]);
 }
 
 #[test]

@@ -83,6 +83,8 @@ async fn unknown_and_repeated_parameters_are_refused_on_every_route() {
         "/debug/kinds",
         "/debug/exits",
         "/debug/scopes",
+        "/debug/events",
+        "/debug/supervisors",
         "/debug/pprof/",
     ] {
         let answer = get(&format!("{path}?color=red")).await;

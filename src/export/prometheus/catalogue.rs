@@ -129,6 +129,30 @@ metrics! {
         "Tasks with a verdict (orphaned or overstayed) at the last sweep, by spawn site: the 20 sites with most of them, the rest as other.";
     SCOPE_OPEN = Gauge "lifespan_scope_open" [] ""
         "Scopes that exist and are not closed.";
+    POOL_WORKERS = Gauge "lifespan_pool_workers" ["pool"] ""
+        "Jobs that the pools of this name may run at a time.";
+    POOL_QUEUE_CAPACITY = Gauge "lifespan_pool_queue_capacity" ["pool"] ""
+        "Jobs that may wait in the pools of this name.";
+    POOL_QUEUE_DEPTH = Gauge "lifespan_pool_queue_depth" ["pool"] ""
+        "Jobs that wait for a worker of their pool.";
+    POOL_RUNNING = Gauge "lifespan_pool_running" ["pool"] ""
+        "Jobs that run in a pool.";
+    POOL_REJECTED = Counter "lifespan_pool_rejected_total" ["pool"] ""
+        "Jobs refused, since the pool was full or closed.";
+    SHUTDOWN_PHASE = Gauge "lifespan_shutdown_phase" [] ""
+        "How far the shutdown is: 0 running, 1 not ready, 2 draining, 3 complete.";
+    TASK_RESTARTS = Counter "lifespan_task_restarts_total" ["supervisor", "child"] ""
+        "Times that a supervisor started a child again: the first 256 children, the rest as other.";
+    SUPERVISOR_BUDGET = Gauge "lifespan_supervisor_budget_remaining" ["supervisor"] ""
+        "Restarts that the supervisor still allows within its period: the first 100 supervisors, the least of the rest as other.";
+    SUPERVISOR_BACKOFF = Gauge "lifespan_supervisor_backoff_seconds" ["supervisor", "child"] "seconds"
+        "How long it is until a child with a backoff is started again, 0 while it runs: the first 256 children, the longest of the rest as other.";
+    SUPERVISOR_STUCK = Gauge "lifespan_supervisor_stuck" [] ""
+        "Children whose tasks do not end though they were aborted.";
+    SUPERVISOR_OVERDUE = Gauge "lifespan_supervisor_overdue" [] ""
+        "Children whose heartbeat has not come in time.";
+    SUPERVISOR_EXHAUSTED = Gauge "lifespan_supervisor_exhausted" [] ""
+        "Supervisors that gave up, and that nobody has started again since.";
     BLOCKING_JOBS = Gauge "lifespan_blocking_jobs" ["state"] ""
         "Tracked jobs on the blocking pool: queued or running.";
     UNTRACKED_TASKS = Gauge "lifespan_untracked_tasks" [] ""
@@ -147,6 +171,12 @@ metrics! {
         "Exits that found no room before they were read.";
     EXITS_EVICTED = Counter "lifespan_agent_exits_evicted_total" [] ""
         "Exits that made room in the history for later ones.";
+    EVENTS = Counter "lifespan_agent_events_total" [] ""
+        "Events told: those in the journal, and those dropped.";
+    EVENTS_DROPPED = Counter "lifespan_agent_events_dropped_total" [] ""
+        "Events that made room in the journal for later ones, or found none.";
+    EVENT_LINES_SUPPRESSED = Counter "lifespan_agent_event_lines_suppressed_total" [] ""
+        "Lines of events left out of the log, since there were too many of their sort.";
     FOREIGN_REFUSED = Counter "lifespan_agent_foreign_tasks_refused_total" [] "" only "tokio_unstable"
         "Untracked tasks whose spawn site found no room.";
     SWEEP_SECONDS = Gauge "lifespan_agent_sweep_seconds" [] "seconds"

@@ -8,11 +8,14 @@ use prometheus::proto::MetricFamily;
 
 use super::catalogue::{self, CATALOGUE, Metric};
 use super::family::{Family, float};
-use super::{leaked, scrape};
+use super::{leaked, scrape, supervisors};
 use crate::config;
+use crate::event;
 use crate::registry::{self, KindSummary, Sweep};
 use crate::scope;
+use crate::shutdown;
 use crate::task::{KindId, MAX_KINDS, Outcome, State};
+use crate::worker;
 
 /// How many kinds a scrape shows by default.
 pub const DEFAULT_KINDS: usize = config::DEFAULT_METRICS_KINDS;
@@ -100,7 +103,9 @@ pub(super) fn families(kinds: usize) -> Vec<MetricFamily> {
     if let Some(sweep) = &sweep {
         families.extend(of_sweep(sweep));
     }
+    families.extend(supervisors::families());
     families.extend(of_process());
+    families.extend(of_pools());
     families.extend(of_agent());
     families.into_iter().filter_map(Family::finish).collect()
 }
@@ -214,11 +219,30 @@ fn of_process() -> Vec<Family> {
     let unstable = if cfg!(tokio_unstable) { "true" } else { "false" };
     build.count(&[env!("CARGO_PKG_VERSION"), unstable], 1);
     let scopes = Family::single(&catalogue::SCOPE_OPEN, float(scope::open()));
-    vec![scopes, jobs, untracked, build]
+    let phase = Family::single(&catalogue::SHUTDOWN_PHASE, f64::from(shutdown::phase() as u8));
+    vec![scopes, phase, jobs, untracked, build]
+}
+
+fn of_pools() -> Vec<Family> {
+    let mut workers = Family::new(&catalogue::POOL_WORKERS);
+    let mut capacity = Family::new(&catalogue::POOL_QUEUE_CAPACITY);
+    let mut depth = Family::new(&catalogue::POOL_QUEUE_DEPTH);
+    let mut running = Family::new(&catalogue::POOL_RUNNING);
+    let mut rejected = Family::new(&catalogue::POOL_REJECTED);
+    for row in worker::pools() {
+        let pool = &[row.pool.name()][..];
+        workers.count(pool, row.workers as u64);
+        capacity.count(pool, row.queue as u64);
+        depth.count(pool, row.queued);
+        running.count(pool, row.running);
+        rejected.count(pool, row.rejected);
+    }
+    vec![workers, capacity, depth, running, rejected]
 }
 
 fn of_agent() -> Vec<Family> {
     let health = registry::health();
+    let (offered, dropped) = event::counts();
     let single = |metric, value| Family::single(metric, float(value));
     vec![
         single(&catalogue::RECORD_BYTES, health.record_bytes),
@@ -227,6 +251,9 @@ fn of_agent() -> Vec<Family> {
         single(&catalogue::EXITS_DRAINED, health.exits_drained),
         single(&catalogue::EXITS_DROPPED, health.exits_dropped),
         single(&catalogue::EXITS_EVICTED, health.exits_evicted),
+        single(&catalogue::EVENTS, offered),
+        single(&catalogue::EVENTS_DROPPED, dropped),
+        single(&catalogue::EVENT_LINES_SUPPRESSED, event::lines().suppressed),
         #[cfg(tokio_unstable)]
         single(&catalogue::FOREIGN_REFUSED, registry::foreign().refused),
         scrape::seconds(),

@@ -14,6 +14,7 @@ mod leaked;
 mod process;
 mod runtime;
 mod scrape;
+mod supervisors;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -160,24 +160,19 @@ fn a_verdict_outlives_the_probe() {
     let kind = KindId::named("awaits-orphan");
     let notify = Arc::new(Notify::new());
     let again = Arc::clone(&notify);
-    let healed = Arc::new(AtomicBool::new(false));
-    let heals = Arc::clone(&healed);
     // Forgets its waker at first, and registers one when it is polled again.
     let mut polls = 0;
+    let mut registered = Vec::new();
     let forgets = std::future::poll_fn(move |cx| {
         polls += 1;
         if polls == 1 {
             drop(cx.waker().clone());
         } else {
             let mut notified = Box::pin(Arc::clone(&again).notified_owned());
-            if notified.as_mut().poll(cx).is_ready() {
-                heals.store(true, SeqCst);
-                return std::task::Poll::Ready(());
-            }
-            // Leaked, and its waker with it, until the notification comes.
-            std::mem::forget(notified);
+            assert!(notified.as_mut().poll(cx).is_pending());
+            registered.push(notified);
         }
-        std::task::Poll::Pending
+        std::task::Poll::<()>::Pending
     });
     drop(lifespan::spawn_on(kind, forgets, runtime.handle()));
     idle(kind);

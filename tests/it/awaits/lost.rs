@@ -217,14 +217,15 @@ fn what_is_woken_or_waits_is_never_told() {
     let settled = KindId::named("awaits-lost-settled");
     let state = Arc::new(AtomicBool::new(false));
     let sets = Arc::clone(&state);
-    let forgets = poll_fn(move |cx| {
+    let kept = Mutex::new(None::<Waker>);
+    let checks = poll_fn(move |cx| {
         if state.load(SeqCst) {
             return Poll::Ready(());
         }
-        std::mem::forget(cx.waker().clone());
+        *kept.lock().unwrap() = Some(cx.waker().clone());
         Poll::Pending
     });
-    let last = lifespan::spawn(settled, forgets);
+    let last = lifespan::spawn(settled, checks);
     wait_until("it waits", || idle(settled));
     sets.store(true, SeqCst);
     let mut control = of_kinds(&[settled]);

@@ -18,7 +18,7 @@ use leaves::LEAVES;
 
 type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-const LONG: Duration = Duration::from_secs(1_000);
+pub(crate) const LONG: Duration = Duration::from_secs(1_000);
 
 fn boxed(future: impl Future<Output = ()> + Send + 'static) -> Boxed {
     Box::pin(future)

@@ -18,18 +18,75 @@ fn told_to_end_it_drains_and_reports_what_was_alive() {
     let (status, output) = demo.wait();
     assert_eq!(status.code(), Some(0), "{output}");
     assert!(output.contains("SIGTERM: draining"), "{output}");
-    assert!(output.contains("\ndrained in "), "{output}");
+    assert!(output.contains("\nnot drained in time, ended in "), "{output}");
     assert!(output.contains("ended: completed "), "{output}");
-    let table = output.split_once("still alive: ").unwrap().1;
+    let table = output.split_once("\nlate: ").unwrap().1;
     let lines: Vec<&str> = table.lines().collect();
     // The two of them and nothing else: all that should end has ended.
-    let [count, _, leak] = &lines[..] else {
+    let [count, _, leak, alive] = &lines[..] else {
         panic!("{output}")
     };
     assert_eq!(*count, "2 tasks");
     let words: Vec<&str> = leak.split_whitespace().collect();
     assert_eq!(words[..2], ["leak", "2"]);
     assert!(words.last().unwrap().starts_with("src/demo/fault.rs:"), "{leak}");
+    // They could be aborted.
+    assert_eq!(*alive, "nothing was still alive");
+}
+
+#[test]
+fn under_load_with_all_that_can_be_in_the_way_it_ends_in_time_and_names_every_survivor() {
+    let mut demo = Demo::start(&["--rate", "100"]);
+    until("requests", || demo.count("request", "spawned") > 20);
+    demo.plant("leak?n=10000");
+    for _ in 0..10 {
+        demo.plant("block?ms=30000&kind=thumbnail");
+    }
+    demo.plant("spin?ms=30000&kind=thumbnail");
+    let start = Instant::now();
+    demo.signal("TERM");
+    until("a service that is no longer ready", || {
+        get_from(demo.agent, "/readyz").status == 503
+    });
+    let (status, output) = demo.wait();
+    let took = start.elapsed();
+    println!("{took:?} of 10 s");
+    assert_eq!(status.code(), Some(1), "{output}");
+    let survivors: Vec<&str> = (output.lines())
+        .filter(|line| line.starts_with("  thumbnail, task "))
+        .collect();
+    assert_eq!(survivors.len(), 11, "{output}");
+    for line in survivors {
+        assert!(line.contains(", spawned at src/demo/fault.rs:"), "{line}");
+        assert!(line.ends_with(": cannot be aborted"), "{line}");
+    }
+    assert!(output.contains("\nlate: 10011 tasks"), "{output}");
+    assert!(output.contains("\nstill alive: 11 tasks"), "{output}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut demo = Demo::start(&["--rate", "100"]);
+    demo.plant("leak?n=10000");
+    demo.plant("block?ms=30000&kind=thumbnail");
+    demo.signal("TERM");
+    until("a service that is no longer ready", || {
+        get_from(demo.agent, "/readyz").status == 503
+    });
+    let start = Instant::now();
+    demo.signal("TERM");
+    let (status, output) = demo.wait();
+    println!("ended {:?} after the second signal", start.elapsed());
+    let errors = demo.errors();
+    assert_eq!(status.code(), Some(143), "{output}\n{errors}");
+    assert!(
+        errors.contains("lifespan: SIGTERM again: the process ends now, with "),
+        "{errors}"
+    );
+    assert!(errors.contains("\n  thumbnail, task "), "{errors}");
+    // Nothing was waited for, nor reported in peace.
+    assert!(!output.contains("shutdown report"), "{output}");
 }
 
 #[test]
@@ -55,7 +112,10 @@ fn a_request_under_way_is_answered_before_it_ends() {
     let (status, output) = demo.wait();
     assert_eq!(status.code(), Some(0), "{output}");
     assert!(output.contains("\ndrained in "), "{output}");
-    assert!(output.ends_with("nothing was still alive\n"), "{output}");
+    assert!(
+        output.ends_with("nothing was late\nnothing was still alive\n"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -74,12 +134,14 @@ fn with_every_worker_blocked_the_agent_answers_and_the_demo_ends() {
     until("a service that is no longer ready", || {
         get_from(demo.agent, "/readyz").status == 503
     });
-    demo.signal("INT");
     let (status, output) = demo.wait();
-    assert_eq!(status.code(), Some(0), "{output}");
-    assert!(output.contains("not drained"), "{output}");
-    let report = output.split_once("still alive: ").unwrap().1;
-    assert!(report.lines().any(|line| line.starts_with("  block")), "{output}");
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains("\nnot drained in time, ended in "), "{output}");
+    let named = output
+        .lines()
+        .filter(|line| line.starts_with("  block, task "))
+        .count();
+    assert!(named >= blocked, "{blocked}: {output}");
     assert!(start.elapsed() < Duration::from_secs(30), "it waited for them");
 }
 

@@ -1,9 +1,10 @@
 //! The demo as a process of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +16,7 @@ use crate::client::{Answer, get_from, send};
 pub(super) struct Demo {
     process: Process,
     output: Receiver<String>,
+    errors: Option<JoinHandle<String>>,
     pub(super) agent: SocketAddr,
     pub(super) app: SocketAddr,
 }
@@ -23,17 +25,23 @@ impl Demo {
     pub(super) fn start(arguments: &[&str]) -> Self {
         let mut process = demo(arguments)
             .stdout(Stdio::piped())
-            // Panics that are planted on purpose would only confuse who reads a test's output.
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .map(Process)
             .unwrap();
         let output = lines(&mut process);
+        let mut stderr = process.0.stderr.take().unwrap();
+        let errors = std::thread::spawn(move || {
+            let mut errors = String::new();
+            stderr.read_to_string(&mut errors).unwrap();
+            errors
+        });
         let app = address(&line(&output, "  app "));
         let agent = address(&line(&output, "  agent "));
         Self {
             process,
             output,
+            errors: Some(errors),
             agent,
             app,
         }
@@ -96,6 +104,11 @@ impl Demo {
             assert!(start.elapsed() < Duration::from_secs(10), "it runs on: {output}");
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// All that it complained; once it has ended.
+    pub(super) fn errors(&mut self) -> String {
+        self.errors.take().unwrap().join().unwrap()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Dedicated OS threads, registered like tasks.
 
+mod serve;
+
 use std::panic::Location;
 use std::thread::JoinHandle;
 
@@ -7,11 +9,13 @@ use super::job::Job;
 use super::kind::AsKind;
 use super::record::flag;
 
+pub use serve::{CallError, CallRefused, MAX_CALLS, Reply, Server, serve};
+
 /// Spawns an OS thread that is registered as a task of that kind, and named by it.
 ///
 /// It is for code that needs a thread for itself: a graphics loop, a library that blocks. It is shown as running
 /// from start to end, and nothing can abort it. Where many short calls block, use
-/// [`spawn_blocking`](crate::spawn_blocking).
+/// [`spawn_blocking`](crate::spawn_blocking); where a library wants all calls on one thread, [`serve()`].
 ///
 /// # Panics
 ///
