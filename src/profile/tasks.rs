@@ -23,6 +23,7 @@ pub(crate) struct Group {
     state: State,
     spawned_at: Option<&'static Location<'static>>,
     scope: Option<Arc<str>>,
+    supervisor: Option<Arc<str>>,
     verdict: Option<&'static str>,
     pub(crate) waits: Waits,
 }
@@ -35,6 +36,7 @@ impl Group {
             state: row.state,
             spawned_at: row.spawned_at,
             scope: row.scope.clone(),
+            supervisor: row.supervisor.clone(),
             verdict: row.verdict(),
             waits: task.waits.distinct(),
         }
@@ -47,6 +49,7 @@ impl Group {
             state: State::Idle,
             spawned_at: None,
             scope: None,
+            supervisor: None,
             verdict: None,
             waits: Waits::NotAsked("beyond the groups that a profile has at most"),
         }
@@ -60,6 +63,7 @@ impl Group {
             ("scope", self.scope.as_deref().map(Cow::Borrowed)),
             ("spawned_at", place),
             ("state", Some(Cow::Borrowed(self.state.name()))),
+            ("supervisor", self.supervisor.as_deref().map(Cow::Borrowed)),
             ("verdict", self.verdict.map(Cow::Borrowed)),
             ("waits", self.waits.why()),
         ];

@@ -103,6 +103,7 @@ impl Text {
             ("kind", Some(row.kind.name())),
             ("name", row.name.as_deref()),
             ("scope", row.scope.as_deref()),
+            ("supervisor", row.supervisor.as_deref()),
         ];
         let said = said.into_iter().filter_map(|(key, value)| Some((key, value?)));
         let attributes = row.attributes.iter().map(|(key, value)| (&**key, &**value));

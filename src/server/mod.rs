@@ -33,7 +33,7 @@
 //! with 503.
 //!
 //! Profiles (feature `profile`) are what `go tool pprof` opens: gzip profile.proto, with values `tasks/count` and
-//! `age/seconds` and labels `kind`, `state`, `scope`, `verdict` and `spawned_at`. `debug=1` gives alike tasks as text,
+//! `age/seconds` and labels `kind`, `state`, `scope`, `supervisor`, `verdict` and `spawned_at`. `debug=1` gives alike tasks as text,
 //! `debug=2` a block a task, and `seconds=N` (1 to 60) the difference of two profiles that long apart. One dump is
 //! taken at a time: who asks for the same meanwhile gets that one, who asks for another is refused with 429.
 //!

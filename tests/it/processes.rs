@@ -165,7 +165,7 @@ fn pools_alone() {
 
 #[test]
 fn many_names_of_pools_are_sixty_four_and_other() {
-    run_alone("pools_alone", &[]);
+    run_alone("processes::pools_alone", &[]);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::future::pending;
 
+use lifespan::{ChildSpec, Scope, Supervisor};
+
 use super::{asked, until};
 use crate::client::Answer;
 
@@ -74,4 +76,18 @@ async fn a_block_says_what_a_task_is_and_who_spawned_it() {
         "\tage #.# s, idle #.# s, busy #.# s, # polls, # wakers"
     );
     task.abort();
+}
+
+#[tokio::test]
+async fn a_supervised_task_is_known_by_its_supervisor() {
+    let child = ChildSpec::new("reader", |_cx| pending::<()>()).kind("pprof-supervised");
+    let pipeline = Supervisor::builder("pprof-pipeline").child(child);
+    let pipeline = pipeline.start(&Scope::new("pprof-supervised")).await.unwrap();
+    let block = block("pprof-supervised").await;
+    assert!(block.contains(", supervisor: pprof-pipeline"), "{block}");
+    let whole = asked("/debug/pprof/tasks?debug=1").await.body;
+    assert!(whole.contains("\"supervisor\":\"pprof-pipeline\""), "{whole}");
+    let flat = asked("/debug/pprof/tasks").await;
+    assert_eq!(flat.status, 200);
+    pipeline.stop().await;
 }
