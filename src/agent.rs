@@ -1,7 +1,7 @@
 //! The agent: a thread of its own, on which the recording is read and answered from.
 //!
 //! Tasks are recorded whether or not there is an agent. It adds what needs someone to look: the sweep, the last
-//! exits, and the HTTP endpoints.
+//! exits, the leak rules, and the HTTP endpoints.
 //!
 //! # It fails open
 //!
@@ -29,12 +29,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::background::Background;
-#[cfg(feature = "server")]
 use crate::background::Job;
 use crate::config;
 #[cfg(feature = "server")]
 use crate::config::Environment;
 use crate::error::Error;
+use crate::leak;
 use crate::registry;
 
 #[cfg(feature = "server")]
@@ -80,6 +80,7 @@ impl Agent {
         Builder {
             service: service.into(),
             exits: None,
+            young: None,
             watched: Vec::new(),
             readiness: Readiness::new(),
             strict: false,
@@ -156,6 +157,7 @@ impl Agent {
 pub struct Builder {
     service: String,
     exits: Option<usize>,
+    young: Option<Duration>,
     watched: Vec<Handle>,
     readiness: Readiness,
     strict: bool,
@@ -225,6 +227,13 @@ impl Builder {
         self
     }
 
+    /// The age below which no rule of [`leak`] looks at a task, for the whole process; all its other times are
+    /// multiples of it. At least a millisecond. By default, [`DEFAULT_YOUNG`](registry::DEFAULT_YOUNG).
+    pub fn young(mut self, young: Duration) -> Self {
+        self.young = Some(young);
+        self
+    }
+
     /// Watches a runtime for tasks that are not tracked, beside the one that the agent is started in. By default,
     /// that one alone. See [`registry::watch`].
     pub fn watch(mut self, runtime: &Handle) -> Self {
@@ -282,14 +291,21 @@ impl Builder {
         for runtime in self.watched.iter().chain(&Handle::try_current().ok()) {
             registry::watch(runtime);
         }
+        if let Some(young) = self.young {
+            registry::set_young(young);
+        }
+        #[cfg_attr(
+            not(feature = "server"),
+            expect(unused_mut, reason = "the server is one more")
+        )]
+        let mut jobs: Vec<(_, Job)> = vec![("leaks", leak::job())];
         #[cfg(feature = "server")]
-        let (endpoints, jobs): (_, Vec<(_, Job)>) =
-            match Endpoints::open(&self.requested, Environment::of_process(), &self.readiness) {
-                Ok((endpoints, job)) => (Ok(endpoints), vec![("server", job)]),
-                Err(error) => (Err(error), Vec::new()),
-            };
-        #[cfg(not(feature = "server"))]
-        let jobs = Vec::new();
+        let endpoints = Endpoints::open(&self.requested, Environment::of_process(), &self.readiness).map(
+            |(endpoints, job)| {
+                jobs.push(("server", job));
+                endpoints
+            },
+        );
         let background = Background::start(jobs);
         Agent {
             service: self.service,

@@ -84,6 +84,7 @@ mod config;
 mod error;
 pub mod event;
 mod export;
+pub mod leak;
 mod readiness;
 pub mod registry;
 mod ring;

@@ -138,6 +138,38 @@ pub enum Event {
         /// How long it has been silent.
         silent: Duration,
     },
+    /// A group of tasks has an exact verdict.
+    #[non_exhaustive]
+    Leaked {
+        /// Which: see [`leak::Verdict`](crate::leak::Verdict).
+        verdict: &'static str,
+        /// Where they were spawned, as `file:line:column`.
+        spawned_at: Arc<str>,
+        /// How many tasks it is said of.
+        tasks: u64,
+        /// What speaks for it.
+        evidence: Arc<str>,
+    },
+    /// A group of tasks is suspected to be leaked.
+    #[non_exhaustive]
+    LeakSuspected {
+        /// Where they were spawned, as `file:line:column`.
+        spawned_at: Arc<str>,
+        /// How many tasks are suspected.
+        tasks: u64,
+        /// What speaks for it.
+        evidence: Arc<str>,
+    },
+    /// A verdict on a group of tasks is no longer true.
+    #[non_exhaustive]
+    LeakResolved {
+        /// Which.
+        verdict: &'static str,
+        /// Where they were spawned, as `file:line:column`.
+        spawned_at: Arc<str>,
+        /// How long it was true.
+        lasted: Duration,
+    },
     /// The process begins to stop.
     #[non_exhaustive]
     ShutdownInitiated {
@@ -172,6 +204,9 @@ impl Event {
             Self::Stuck { .. } => "stuck",
             Self::Heartbeat { .. } => "heartbeat",
             Self::Overdue { .. } => "overdue",
+            Self::Leaked { .. } => "leaked",
+            Self::LeakSuspected { .. } => "leak_suspected",
+            Self::LeakResolved { .. } => "leak_resolved",
             Self::ShutdownInitiated { .. } => "shutdown_initiated",
             Self::ShutdownComplete { .. } => "shutdown_complete",
         }
@@ -191,6 +226,13 @@ impl Event {
                 .len()
                 .saturating_add(optional(location))
                 .saturating_add(optional(backtrace)),
+            Self::Leaked {
+                spawned_at, evidence, ..
+            }
+            | Self::LeakSuspected {
+                spawned_at, evidence, ..
+            } => spawned_at.len().saturating_add(evidence.len()),
+            Self::LeakResolved { spawned_at, .. } => spawned_at.len(),
             Self::Escalated { to, cause } => optional(to).saturating_add(cause.len()),
             _ => 0,
         }

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::snapshot::{is_forsaken, mark};
+use super::ages::{self, Ages, Steps};
+use super::snapshot::{is_forsaken, is_overdue, mark};
 use crate::clock;
 use crate::task::extra;
 use crate::task::kind::KindId;
@@ -26,6 +27,8 @@ pub struct Sweep {
     pub sites: Vec<SiteStates>,
     /// Tasks at other sites.
     pub elsewhere: u64,
+    /// The age from which on the [`ages`](SiteStates::ages) of tasks were counted.
+    pub young: Duration,
     /// Futures that tokio polls as tasks, by runtime's number; those of unknown runtimes are first.
     roots: Vec<u64>,
 }
@@ -49,6 +52,8 @@ pub struct KindStates {
     pub orphaned: u64,
     /// Tasks with the verdict *overstayed*.
     pub overstayed: u64,
+    /// Tasks with the verdict *overdue*.
+    pub overdue: u64,
     /// The age of the oldest.
     pub oldest: Duration,
 }
@@ -75,8 +80,39 @@ pub struct SiteStates {
     pub orphaned: u64,
     /// How many of them have the verdict *overstayed*.
     pub overstayed: u64,
+    /// How many of them have the verdict *overdue*.
+    pub overdue: u64,
     /// The age of the oldest.
     pub oldest: Duration,
+    /// The ages of those that are no longer young, without a verdict, and not meant to live as long as the service.
+    pub ages: Ages,
+}
+
+impl SiteStates {
+    /// A site at which no task lives, for who counts tasks in other ways than by a sweep.
+    #[must_use]
+    pub fn empty(kind: KindId, spawned_at: &'static Location<'static>) -> Self {
+        Self {
+            kind,
+            spawned_at,
+            live: 0,
+            orphaned: 0,
+            overstayed: 0,
+            overdue: 0,
+            oldest: Duration::ZERO,
+            ages: Ages::default(),
+        }
+    }
+
+    /// Adds what was seen of the same site under another address: each codegen unit can have its own.
+    fn merge(&mut self, other: &Self) {
+        self.live += other.live;
+        self.orphaned += other.orphaned;
+        self.overstayed += other.overstayed;
+        self.overdue += other.overdue;
+        self.oldest = self.oldest.max(other.oldest);
+        self.ages.merge(&other.ages);
+    }
 }
 
 /// Looks at every live task, and remembers those that wait without a waker: the next sweep, or row, that finds one
@@ -107,6 +143,7 @@ pub fn sweep() -> Arc<Sweep> {
             let verdicts = Verdicts {
                 orphaned: verdict(slab, place, &look),
                 overstayed: overstays(record, &look),
+                overdue: is_late(record, &look, start),
             };
             counts.add(&look, verdicts);
         }
@@ -148,11 +185,26 @@ fn overstays(record: &Record, look: &Look) -> bool {
         }) == Some(true)
 }
 
+/// Whether the task has outlived what it declared. Only of one that has declared something is the `Extra` looked at.
+fn is_late(record: &Record, look: &Look, now: u64) -> bool {
+    look.flags & flag::LIMITED != 0
+        && record.pin(look.id, |extra| {
+            is_overdue(extra.facts.max_lifetime, clock::between(look.born, now))
+        }) == Some(true)
+}
+
 /// What a sweep says of one task.
 #[derive(Clone, Copy)]
 struct Verdicts {
     orphaned: bool,
     overstayed: bool,
+    overdue: bool,
+}
+
+impl Verdicts {
+    fn any(self) -> bool {
+        self.orphaned || self.overstayed || self.overdue
+    }
 }
 
 static SWEEPING: Mutex<()> = Mutex::new(());
@@ -170,11 +222,21 @@ const RUNTIMES: usize = 256;
 struct Counts {
     now: u64,
     kinds: Vec<Count>,
+    /// Ages in ticks.
+    steps: Steps,
     /// By hash of kind and site, with free places behind; at most `SITES` are taken.
-    sites: Vec<Option<(u16, &'static Location<'static>, Count)>>,
+    sites: Vec<Option<Site>>,
     taken: usize,
     elsewhere: u64,
     roots: [u64; RUNTIMES],
+}
+
+#[derive(Clone)]
+struct Site {
+    kind: u16,
+    spawned_at: &'static Location<'static>,
+    count: Count,
+    ages: Ages,
 }
 
 #[derive(Clone, Copy)]
@@ -182,6 +244,7 @@ struct Count {
     states: [u64; State::ALL.len()],
     orphaned: u64,
     overstayed: u64,
+    overdue: u64,
     /// When the oldest was spawned.
     born: u64,
 }
@@ -191,6 +254,7 @@ impl Count {
         states: [0; State::ALL.len()],
         orphaned: 0,
         overstayed: 0,
+        overdue: 0,
         born: u64::MAX,
     };
 
@@ -203,6 +267,9 @@ impl Count {
         if verdicts.overstayed {
             self.overstayed += 1;
         }
+        if verdicts.overdue {
+            self.overdue += 1;
+        }
         if born < self.born {
             self.born = born;
         }
@@ -214,6 +281,7 @@ impl Counts {
         Self {
             now,
             kinds: Vec::new(),
+            steps: Steps::new(ages::young()),
             sites: vec![None; PLACES],
             taken: 0,
             elsewhere: 0,
@@ -236,8 +304,18 @@ impl Counts {
             self.kinds.resize(kind + 1, Count::NONE);
         }
         self.kinds[kind].add(state, verdicts, look.born);
+        let judged = verdicts.any() || look.flags & flag::LONG_LIVED != 0;
+        let age = self.now.saturating_sub(look.born);
+        // Few are old; only those are looked at more closely.
+        let step = if judged { None } else { self.steps.of(age) };
+        let silent = self.now.saturating_sub(look.last) >= age / 2;
         match self.site(look) {
-            Some(count) => count.add(state, verdicts, look.born),
+            Some(site) => {
+                site.count.add(state, verdicts, look.born);
+                if let Some(step) = step {
+                    site.ages.add_at(step, silent);
+                }
+            }
             None => self.elsewhere += 1,
         }
         // What a runtime counts as a task of its own, too.
@@ -248,24 +326,54 @@ impl Counts {
     }
 
     #[inline]
-    fn site(&mut self, look: &Look) -> Option<&mut Count> {
+    fn site(&mut self, look: &Look) -> Option<&mut Site> {
         let site = look.site?;
         let hash =
             (std::ptr::from_ref(site).addr() >> 3 ^ usize::from(look.kind) << 7).wrapping_mul(0x9e37_79b9);
         let mut at = (hash >> 8) % PLACES;
         loop {
             match &self.sites[at] {
-                Some((kind, known, _)) if *kind == look.kind && std::ptr::eq(*known, site) => break,
+                Some(known) if known.kind == look.kind && std::ptr::eq(known.spawned_at, site) => break,
                 Some(_) => at = (at + 1) % PLACES,
                 None if self.taken < SITES => {
-                    self.sites[at] = Some((look.kind, site, Count::NONE));
+                    self.sites[at] = Some(Site {
+                        kind: look.kind,
+                        spawned_at: site,
+                        count: Count::NONE,
+                        ages: Ages::default(),
+                    });
                     self.taken += 1;
                     break;
                 }
                 None => return None,
             }
         }
-        self.sites[at].as_mut().map(|(_, _, count)| count)
+        self.sites[at].as_mut()
+    }
+
+    /// Sites in their order, each once.
+    fn sites(&self) -> Vec<SiteStates> {
+        let mut sites: Vec<SiteStates> = (self.sites.iter().flatten())
+            .map(|site| SiteStates {
+                kind: KindId::from_index(site.kind),
+                spawned_at: site.spawned_at,
+                live: site.count.states.iter().sum(),
+                orphaned: site.count.orphaned,
+                overstayed: site.count.overstayed,
+                overdue: site.count.overdue,
+                oldest: clock::between(site.count.born, self.now),
+                ages: site.ages.clone(),
+            })
+            .collect();
+        sites.sort_unstable_by_key(|site| (site.kind, site.spawned_at));
+        sites.dedup_by(|again, first| {
+            let same = (again.kind, again.spawned_at) == (first.kind, first.spawned_at);
+            if same {
+                first.merge(again);
+            }
+            same
+        });
+        sites
     }
 
     fn finish(self, at: SystemTime, took: Duration) -> Sweep {
@@ -286,20 +394,13 @@ impl Counts {
                     states: count.states,
                     orphaned: count.orphaned,
                     overstayed: count.overstayed,
+                    overdue: count.overdue,
                     oldest: age(count),
                 })
                 .collect(),
-            sites: (self.sites.iter().flatten())
-                .map(|(kind, spawned_at, count)| SiteStates {
-                    kind: KindId::from_index(*kind),
-                    spawned_at,
-                    live: count.states.iter().sum(),
-                    orphaned: count.orphaned,
-                    overstayed: count.overstayed,
-                    oldest: age(count),
-                })
-                .collect(),
+            sites: self.sites(),
             elsewhere: self.elsewhere,
+            young: self.steps.young(),
             roots,
         }
     }

@@ -9,14 +9,16 @@ use serde::Serialize;
 use super::filter::{GroupBy, MAX_ROWS};
 use super::row::Place;
 use super::time::seconds;
+use crate::leak::Leaks;
 use crate::registry::Row;
 use crate::task::State;
 use crate::task::kind::KindId;
 
 /// Groups as they add up; at most [`MAX_ROWS`] of them.
 #[derive(Debug)]
-pub(super) struct Groups {
+pub(super) struct Groups<'a> {
     by: GroupBy,
+    leaks: &'a Leaks,
     groups: HashMap<Key, Group>,
     /// Tasks that found no group.
     elsewhere: u64,
@@ -35,6 +37,8 @@ struct Group {
     states: States,
     orphaned: u64,
     overstayed: u64,
+    overdue: u64,
+    suspected: u64,
     #[serde(rename = "oldest_seconds", serialize_with = "seconds")]
     oldest: Duration,
     #[serde(rename = "busy_seconds", serialize_with = "seconds")]
@@ -60,10 +64,11 @@ pub(super) struct GroupView {
     group: Group,
 }
 
-impl Groups {
-    pub(super) fn new(by: GroupBy) -> Self {
+impl<'a> Groups<'a> {
+    pub(super) fn new(by: GroupBy, leaks: &'a Leaks) -> Self {
         Self {
             by,
+            leaks,
             groups: HashMap::new(),
             elsewhere: 0,
         }
@@ -87,6 +92,8 @@ impl Groups {
         }
         group.orphaned += u64::from(row.orphaned);
         group.overstayed += u64::from(row.overstayed);
+        group.overdue += u64::from(row.overdue);
+        group.suspected += u64::from(self.leaks.suspects(row));
         group.oldest = group.oldest.max(row.age);
         group.busy = group.busy.saturating_add(row.busy);
     }

@@ -10,9 +10,10 @@
 //! | `GET /debug/kinds` | what is known of each kind; with `tokio_unstable` also where untracked tasks were spawned |
 //! | `GET /debug/exits` | the last exits, newest first: `kind=`, `outcome=`, `limit=` |
 //! | `GET /debug/scopes` | the tree of [scopes](crate::scope), each before those in it: `limit=` |
+//! | `GET /debug/leaks` | groups of tasks with a [verdict](crate::leak) and what speaks for it: `verdict=`, `limit=`, `format=json\|text` |
 //! | `GET /debug/pprof/` | which profiles there are |
 //!
-//! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned|overstayed`,
+//! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned|overstayed|overdue|suspected`,
 //! `min_age=SECONDS` (also `500ms`, `30s`, `5m`, `2h`), `sort=age|idle|busy|polls|wakes|self_wakes|wakers|future_bytes` (largest first),
 //! `limit=N` and `group_by=kind|spawned_at`. It answers `{"sampled_at", "total", "truncated", "tasks"}`: `total`
 //! counts all that match, of which at most `limit` are shown (by default [`DEFAULT_ROWS`], at most [`MAX_ROWS`]).
@@ -48,6 +49,7 @@ mod group;
 mod guard;
 mod health;
 mod kinds;
+mod leaks;
 mod metrics;
 mod page;
 mod pprof;
@@ -142,6 +144,7 @@ pub fn router(settings: &Settings) -> Router {
         .route("/debug/kinds", get(kinds::kinds))
         .route("/debug/exits", get(exits::exits))
         .route("/debug/scopes", get(scopes::scopes))
+        .route("/debug/leaks", get(leaks::leaks))
         .route("/debug/pprof", get(pprof::to_index))
         .route("/debug/pprof/", get(pprof::index))
         .route("/debug/pprof/{*profile}", get(pprof::profile))

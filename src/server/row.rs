@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::text::{write_number, write_seconds, write_string};
 use super::time::write_utc;
+use crate::leak::{Leaks, Verdict};
 use crate::registry::{Exit, Row};
 use crate::task::TaskId;
 
@@ -39,8 +40,9 @@ pub(super) struct RowView<'a> {
     sampled_at: SystemTime,
 }
 
-impl<'a> From<&'a Row> for RowView<'a> {
-    fn from(row: &'a Row) -> Self {
+impl<'a> RowView<'a> {
+    /// The row of a live task.
+    pub(super) fn live(row: &'a Row, leaks: &Leaks) -> Self {
         Self {
             id: row.id.get(),
             kind: row.kind.name(),
@@ -61,7 +63,7 @@ impl<'a> From<&'a Row> for RowView<'a> {
             spawned_at: row.spawned_at,
             future_bytes: row.future_bytes,
             attributes: Attributes(&row.attributes),
-            verdict: verdict(row),
+            verdict: Verdict::of(row, leaks).map(Verdict::name),
             nature: row.nature.name(),
             sampled_at: row.sampled_at,
         }
@@ -153,15 +155,6 @@ impl RowView<'_> {
         to.extend_from_slice(b",\"sampled_at\":");
         write_utc(to, self.sampled_at);
         to.push(b'}');
-    }
-}
-
-/// One word of those that are true: what nothing can wake will not stop for its scope, either.
-fn verdict(row: &Row) -> Option<&'static str> {
-    if row.orphaned {
-        Some("orphaned")
-    } else {
-        row.overstayed.then_some("overstayed")
     }
 }
 

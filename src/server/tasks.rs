@@ -19,6 +19,7 @@ use super::query::Query;
 use super::refusal::{JSON, Refusal, shown};
 use super::row::RowView;
 use super::time::Utc;
+use crate::leak::{self, Leaks};
 use crate::registry::{self, Row};
 use crate::task::TaskId;
 
@@ -34,13 +35,14 @@ pub(super) async fn list(headers: HeaderMap, RawQuery(query): RawQuery) -> Resul
         Shape::Sorted(sort) => {
             let (rows, total, at) = largest(&filter, sort).await;
             if streams {
-                return Ok(lines(&rows, |row, body| RowView::from(row).write(body)));
+                let leaks = &filter.wanted.leaks;
+                return Ok(lines(&rows, |row, body| RowView::live(row, leaks).write(body)));
             }
-            Ok(listing(at, total, &rows))
+            Ok(listing(at, total, &rows, &filter.wanted.leaks))
         }
         Shape::Grouped(by) => {
             let (at, mut total) = (SystemTime::now(), 0usize);
-            let mut groups = Groups::new(by);
+            let mut groups = Groups::new(by, &filter.wanted.leaks);
             walk(&filter.wanted, |row| {
                 total += 1;
                 groups.add(&row);
@@ -88,7 +90,7 @@ pub(super) async fn one(Path(id): Path<String>, RawQuery(query): RawQuery) -> Re
         .find(|exit| exit.id == id);
     let view = match (&row, &exit) {
         (_, Some(exit)) => RowView::from(exit),
-        (Some(row), None) => RowView::from(row),
+        (Some(row), None) => RowView::live(row, &leak::groups()),
         (None, None) => return Err(missing()),
     };
     // The row's object, with a key more.
@@ -112,7 +114,7 @@ async fn in_walk_order(filter: &Filter) -> Result<Response, Refusal> {
         }
     })
     .await;
-    Ok(listing(at, total, &rows))
+    Ok(listing(at, total, &rows, &filter.wanted.leaks))
 }
 
 /// The largest by a key, and how many there are in all. Never holds more than the limit.
@@ -185,7 +187,7 @@ fn takes_lines(headers: &HeaderMap) -> bool {
 }
 
 /// Rows as one document.
-fn listing(at: SystemTime, total: usize, rows: &[Row]) -> Response {
+fn listing(at: SystemTime, total: usize, rows: &[Row], leaks: &Leaks) -> Response {
     let (at, truncated) = (Utc(at), total > rows.len());
     let head = format!(r#"{{"sampled_at":"{at}","total":{total},"truncated":{truncated},"tasks":["#);
     let mut body = head.into_bytes();
@@ -193,7 +195,7 @@ fn listing(at: SystemTime, total: usize, rows: &[Row]) -> Response {
         if at > 0 {
             body.push(b',');
         }
-        RowView::from(row).write(&mut body);
+        RowView::live(row, leaks).write(&mut body);
     }
     body.extend_from_slice(b"]}");
     ([(CONTENT_TYPE, JSON)], body).into_response()

@@ -124,7 +124,7 @@ metrics! {
     TASK_SLOW_POLLS = Counter "lifespan_task_slow_polls_total" ["kind"] ""
         "Polls that took longer than 10 ms.";
     TASKS_LEAKED = Gauge "lifespan_tasks_leaked" ["kind", "verdict", "spawned_at"] ""
-        "Tasks with a verdict (orphaned or overstayed) at the last sweep, by spawn site: the 20 sites with most of them, the rest as other.";
+        "Tasks with a verdict (orphaned, overstayed, overdue or suspected) at the last sweep, by spawn site: the 20 sites with most of them, the rest as other.";
     SCOPE_OPEN = Gauge "lifespan_scope_open" [] ""
         "Scopes that exist and are not closed.";
     BLOCKING_JOBS = Gauge "lifespan_blocking_jobs" ["state"] ""

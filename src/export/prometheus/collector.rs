@@ -10,6 +10,7 @@ use super::catalogue::{self, CATALOGUE, Metric};
 use super::family::{Family, float};
 use super::{leaked, scrape};
 use crate::config;
+use crate::leak;
 use crate::registry::{self, KindSummary, Sweep};
 use crate::scope;
 use crate::task::{KindId, MAX_KINDS, Outcome, State};
@@ -194,7 +195,7 @@ fn of_sweep(sweep: &Sweep) -> Vec<Family> {
             &catalogue::SWEEP_TIMESTAMP,
             since_epoch.unwrap_or_default().as_secs_f64(),
         ),
-        leaked::family(sweep),
+        leaked::family(sweep, &leak::groups()),
         Family::single(&catalogue::SWEEP_SECONDS, sweep.took.as_secs_f64()),
     ]
 }

@@ -1,0 +1,167 @@
+//! How long the tasks of one kind lived that have ended, and how many of the living that explains.
+
+use std::time::Duration;
+
+use crate::registry::KindSummary;
+use crate::task::cells::{BUCKETS, LIFETIME_BOUNDS};
+
+/// How long tasks of a kind usually live.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Usual {
+    /// All but one in a thousand lived at most so long.
+    pub(super) longest: Duration,
+    /// How many did.
+    pub(super) within: u64,
+    /// How many have ended.
+    pub(super) ended: u64,
+}
+
+/// What is remembered of one kind: its lifetimes now, and at two moments before.
+#[derive(Clone, Debug)]
+pub(super) struct Lived {
+    earlier: Mark,
+    later: Mark,
+    now: Mark,
+    pub(super) spawned: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    at: Duration,
+    ended: [u64; BUCKETS],
+}
+
+impl Lived {
+    pub(super) fn new(kind: &KindSummary, now: Duration) -> Self {
+        let mark = Mark {
+            at: now,
+            ended: *kind.lifetime.counts(),
+        };
+        Self {
+            earlier: mark,
+            later: mark,
+            now: mark,
+            spawned: kind.spawned,
+        }
+    }
+
+    /// Takes in what the registry says now. What has ended lately is that of one to two `window`s.
+    pub(super) fn look(&mut self, kind: &KindSummary, now: Duration, window: Duration) {
+        self.spawned = kind.spawned;
+        self.now = Mark {
+            at: now,
+            ended: *kind.lifetime.counts(),
+        };
+        if now.saturating_sub(self.later.at) >= window {
+            self.earlier = self.later;
+            self.later = self.now;
+        }
+    }
+
+    /// How many have ended.
+    pub(super) fn ended(&self) -> u64 {
+        sum(&self.now.ended)
+    }
+
+    /// How long they usually live; `None` where too few have ended to say, or more than one in a thousand live longer
+    /// than can be told apart.
+    pub(super) fn usual(&self) -> Option<Usual> {
+        let ended = self.ended();
+        if ended < FEWEST {
+            return None;
+        }
+        let mut within = 0u64;
+        for (count, bound) in self.now.ended.iter().zip(LIFETIME_BOUNDS) {
+            within = within.saturating_add(*count);
+            if ended.saturating_sub(within) <= ended / 1_000 {
+                return Some(Usual {
+                    longest: Duration::from_nanos(bound),
+                    within,
+                    ended,
+                });
+            }
+        }
+        None
+    }
+
+    /// How many have ended lately that had lived longer than that.
+    pub(super) fn ended_beyond(&self, limit: Duration) -> u64 {
+        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        // Where the limit is within a bucket, all of the bucket: rather too many.
+        let first = LIFETIME_BOUNDS.partition_point(|&bound| bound <= nanos);
+        let beyond = |mark: &Mark| sum(mark.ended.get(first..).unwrap_or_default());
+        beyond(&self.now).saturating_sub(beyond(&self.earlier))
+    }
+
+    /// How many tasks older than that should be alive, by what has ended lately. It is Little's law, for those that
+    /// pass the limit: as many as pass it in a second, times the seconds that they then have left. Those are taken to be
+    /// twice the limit, which is more than tails of lifetimes have as a rule.
+    pub(super) fn explained(&self, limit: Duration) -> f64 {
+        let lately = self.now.at.saturating_sub(self.earlier.at).max(limit);
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let ended = self.ended_beyond(limit) as f64;
+        if lately.is_zero() {
+            return 0.0;
+        }
+        ended * 2.0 * limit.as_secs_f64() / lately.as_secs_f64()
+    }
+}
+
+fn sum(counts: &[u64]) -> u64 {
+    counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+}
+
+/// Fewer lifetimes than these say nothing of what is usual.
+pub(super) const FEWEST: u64 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::KindId;
+
+    fn kind(lifetimes: &[(u64, u64)]) -> KindSummary {
+        let mut kind = KindSummary::empty(KindId::OTHER);
+        for (millis, count) in lifetimes {
+            for _ in 0..*count {
+                kind.spawned += 1;
+                kind.lifetime.record(Duration::from_millis(*millis));
+            }
+        }
+        kind
+    }
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn one_in_a_thousand_is_not_usual() {
+        let lived = |lifetimes: &[(u64, u64)]| Lived::new(&kind(lifetimes), secs(0)).usual();
+        assert_eq!(lived(&[(80, 19)]), None);
+        let usual = lived(&[(80, 999), (3_000, 1)]).unwrap();
+        assert_eq!(
+            (usual.longest, usual.within, usual.ended),
+            (Duration::from_millis(100), 999, 1_000)
+        );
+        assert_eq!(lived(&[(80, 998), (3_000, 2)]).unwrap().longest, secs(5));
+        assert_eq!(lived(&[(80, 100), (4_000_000, 1)]), None);
+    }
+
+    #[test]
+    fn what_ends_explains_what_lives() {
+        let before = kind(&[(80, 100), (400_000, 100)]);
+        let mut lived = Lived::new(&before, secs(0));
+        assert!(
+            lived.explained(secs(300)).abs() < f64::EPSILON,
+            "what ended before was no news"
+        );
+        // One in ten seconds lives longer than 300 s: by the estimate 600 s longer, so that 60 should be alive.
+        let after = kind(&[(80, 1_100), (400_000, 280)]);
+        lived.look(&after, secs(1_800), secs(1_800));
+        assert!((lived.explained(secs(300)) - 60.0).abs() < 0.01);
+        // Two windows later all that is forgotten.
+        lived.look(&after, secs(3_600), secs(1_800));
+        lived.look(&after, secs(5_400), secs(1_800));
+        assert_eq!(lived.ended_beyond(secs(300)), 0);
+    }
+}
