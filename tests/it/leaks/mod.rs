@@ -1,4 +1,9 @@
 //! Leaks are found, shown where they are looked for, and told of once.
 
-#[cfg(feature = "prometheus")]
+mod corpus;
+mod healthy;
+mod held_out;
+mod leaking;
+#[cfg(feature = "server")]
 mod shown;
+mod world;
