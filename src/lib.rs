@@ -92,6 +92,7 @@ pub mod scope;
 #[cfg(feature = "server")]
 pub mod server;
 mod task;
+pub mod testing;
 
 pub use agent::Agent;
 pub use error::Error;
