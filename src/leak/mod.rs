@@ -29,6 +29,13 @@
 //! is found after two hours. Connections that nobody uses, in a kind whose other tasks are short, look like a leak: give
 //! them a kind of their own, or mark them as long-lived.
 //!
+//! # Evidence from the moment of a spike
+//!
+//! When twice as many tasks live as in the last minute, and these are a thousand, or when a hundred thousand do, then
+//! what is known at that moment is kept: the groups with a verdict, and the sites of most tasks. Likewise for twice as
+//! many tasks with a verdict, if these are ten, or for a thousand of them. After one there is none for ten minutes, and the
+//! last 8 are [kept](captures). [`capture`] takes one at any time.
+//!
 //! # Examples
 //!
 //! ```
@@ -48,10 +55,12 @@
 //! # }
 //! ```
 
+mod capture;
 mod evidence;
 mod growth;
 mod lived;
 mod rules;
+mod spike;
 mod standing;
 mod suspicion;
 mod watch;
@@ -64,9 +73,10 @@ use std::time::{Duration, SystemTime};
 use crate::registry::Row;
 use crate::task::KindId;
 
+pub use capture::{Capture, Captures, MAX_CAPTURED, MAX_CAPTURES};
 pub use rules::{Findings, MAX_GROUPS, Rules};
 pub(crate) use watch::job;
-pub use watch::{groups, look};
+pub use watch::{capture, captures, groups, look};
 
 /// Why tasks are called leaked.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

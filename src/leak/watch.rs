@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::capture::{self, Capture, Captures};
 use super::{Leaks, News, Rules, Verdict};
 use crate::background::{Job, Stop};
 use crate::clock;
 use crate::event::{self, Event, Subject};
 use crate::registry;
+use crate::task::text;
 
 /// The groups that have a verdict, as of the last look: the agent takes one after each sweep.
 #[must_use]
@@ -34,13 +36,36 @@ pub fn look() -> Arc<Leaks> {
     };
     let begun = *watch.begun.get_or_insert(ticks);
     let rules = watch.rules.insert(rules);
-    let found = rules.look(&registry::kinds(), &sweep.sites, clock::between(begun, ticks));
+    let now = clock::between(begun, ticks);
+    let found = rules.look(&registry::kinds(), &sweep.sites, now);
     let leaks = Arc::new(Leaks::new(sweep.at, found.leaks, found.refused));
     watch.leaks = Arc::clone(&leaks);
+    watch.captures.look(&sweep, &leaks, now);
     drop(watch);
     found.news.iter().take(MOST_TOLD).for_each(tell);
     leaks
 }
+
+/// The evidence that is kept.
+#[must_use]
+pub fn captures() -> Captures {
+    lock().captures.captures()
+}
+
+/// Captures what is known now; `None` before the first [sweep](registry::sweep).
+///
+/// Control characters in the cause become `_`, and it is cut to 256 bytes.
+#[expect(clippy::must_use_candidate, reason = "it is kept")]
+pub fn capture(cause: &str) -> Option<Arc<Capture>> {
+    let sweep = registry::last_sweep()?;
+    let cause = text::clean(cause, MOST_CAUSE).into_owned();
+    let mut watch = lock();
+    let leaks = Arc::clone(&watch.leaks);
+    Some(watch.captures.take(cause, &sweep, &leaks))
+}
+
+/// The longest cause, in bytes.
+const MOST_CAUSE: usize = 256;
 
 /// The loop that looks at each sweep.
 pub(crate) fn job() -> Job {
@@ -95,6 +120,7 @@ struct Watch {
     begun: Option<u64>,
     rules: Option<Rules>,
     leaks: Arc<Leaks>,
+    captures: capture::Watch,
 }
 
 fn lock() -> std::sync::MutexGuard<'static, Watch> {
@@ -107,5 +133,6 @@ static WATCH: std::sync::LazyLock<Mutex<Watch>> = std::sync::LazyLock::new(|| {
         begun: None,
         rules: None,
         leaks: Arc::new(Leaks::new(SystemTime::UNIX_EPOCH, Vec::new(), 0)),
+        captures: capture::Watch::new(),
     })
 });

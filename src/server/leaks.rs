@@ -61,7 +61,7 @@ fn accepted(headers: &HeaderMap) -> Format {
 
 /// Groups with a verdict, as JSON.
 #[derive(Debug, Serialize)]
-pub(super) struct Listing<'a> {
+struct Listing<'a> {
     sampled_at: Utc,
     total: usize,
     truncated: bool,
@@ -87,7 +87,7 @@ impl<'a> Listing<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct LeakView<'a> {
+pub(super) struct LeakView<'a> {
     kind: &'static str,
     spawned_at: Place,
     verdict: &'static str,

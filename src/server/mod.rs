@@ -11,6 +11,7 @@
 //! | `GET /debug/exits` | the last exits, newest first: `kind=`, `outcome=`, `limit=` |
 //! | `GET /debug/scopes` | the tree of [scopes](crate::scope), each before those in it: `limit=` |
 //! | `GET /debug/leaks` | groups of tasks with a [verdict](crate::leak) and what speaks for it: `verdict=`, `limit=`, `format=json\|text` |
+//! | `GET /debug/leaks/captures` | what was known at the moment of a [spike](crate::leak); `/{number}` is one of them, to be saved |
 //! | `GET /debug/pprof/` | which profiles there are |
 //!
 //! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned|overstayed|overdue|suspected`,
@@ -41,6 +42,7 @@
 //! # let _: axum::Router = app;
 //! ```
 
+mod captures;
 mod connection;
 mod dump;
 mod exits;
@@ -145,6 +147,8 @@ pub fn router(settings: &Settings) -> Router {
         .route("/debug/exits", get(exits::exits))
         .route("/debug/scopes", get(scopes::scopes))
         .route("/debug/leaks", get(leaks::leaks))
+        .route("/debug/leaks/captures", get(captures::all))
+        .route("/debug/leaks/captures/{number}", get(captures::one))
         .route("/debug/pprof", get(pprof::to_index))
         .route("/debug/pprof/", get(pprof::index))
         .route("/debug/pprof/{*profile}", get(pprof::profile))

@@ -86,6 +86,8 @@ async fn unknown_and_repeated_parameters_are_refused_on_every_route() {
         "/debug/exits",
         "/debug/scopes",
         "/debug/leaks",
+        "/debug/leaks/captures",
+        "/debug/leaks/captures/1",
         "/debug/pprof/",
     ] {
         let answer = get(&format!("{path}?color=red")).await;

@@ -30,7 +30,7 @@ async fn test(number: u32) {
                     lifespan::spawn(KIND, async move { drop((kept.await, go)) });
                 }
                 10 => drop(lifespan::spawn(KIND, async {
-                    drop(lifespan::spawn(KIND, sleep(DEFAULT_WAIT * 100)))
+                    drop(lifespan::spawn(KIND, sleep(DEFAULT_WAIT * 100)));
                 })),
                 15 => drop(lifespan::Scope::new("other").child("own").spawn(KIND, |_| async {
                     lifespan::spawn(KIND, pending::<()>());

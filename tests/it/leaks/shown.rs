@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lifespan::event::{Event, recent};
@@ -9,6 +10,7 @@ use lifespan::leak::{self, MAX_GROUPS, News, Rules};
 use lifespan::registry::{self, DEFAULT_YOUNG, KindSummary, SiteStates};
 use lifespan::{Agent, Builder, KindId};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::client::{ask_for, get};
 use crate::exposition::Scrape;
@@ -193,12 +195,7 @@ fn groups_are_bounded_and_those_passed_over_counted() {
 #[tokio::test]
 async fn the_journal_tells_it_once() {
     let kind = KindId::named("leaks-told");
-    // Ten seconds of this agent are a hundredth of a second.
-    let _agent = Agent::builder("leaks-told")
-        .young(Duration::from_millis(300))
-        .without_server()
-        .start()
-        .unwrap();
+    let _agent = quick_agent();
     let task = lifespan::spawn(kind, pending::<()>());
     tokio::task::yield_now().await;
     let told = || -> Vec<_> {
@@ -225,4 +222,94 @@ async fn the_journal_tells_it_once() {
     };
     assert_eq!((*verdict, *over), ("orphaned", "orphaned"));
     assert!(spawned_at.starts_with(file!()), "{spawned_at}");
+}
+
+#[tokio::test]
+async fn a_capture_can_be_downloaded() {
+    let task = lifespan::spawn("leaks-captured", pending::<()>());
+    tokio::task::yield_now().await;
+    look();
+    let capture = leak::capture("asked\nfor").unwrap();
+    task.abort();
+    let list = get("/debug/leaks/captures").await.json();
+    assert!(list["taken"].as_u64().unwrap() >= capture.number);
+    let captures = list["captures"].as_array().unwrap();
+    let ours = captures
+        .iter()
+        .find(|ours| ours["number"] == capture.number)
+        .unwrap();
+    assert_eq!(ours["cause"], "asked_for");
+    let answer = get(&format!("/debug/leaks/captures/{}", capture.number)).await;
+    let name = format!("attachment; filename=\"leaks-{}.json\"", capture.number);
+    assert_eq!(answer.header("content-disposition"), name);
+    let whole = answer.json();
+    assert_eq!(whole["live"], capture.live);
+    assert_eq!(whole["leaks"].as_array().unwrap().len(), capture.leaks.len());
+    assert_eq!(whole["sites"].as_array().unwrap().len(), capture.sites.len());
+    for missing in ["0", "01", "x", "99999999999999999999999"] {
+        assert_eq!(
+            get(&format!("/debug/leaks/captures/{missing}")).await.status,
+            404,
+            "{missing}"
+        );
+    }
+}
+
+/// An agent for which five minutes are 300 ms. All of the process's are so from then on.
+fn quick_agent() -> Agent {
+    let agent = Agent::builder("leaks").young(Duration::from_millis(300));
+    agent.without_server().start().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suspected_are_found_by_filter_row_group_and_metric() {
+    let kind = KindId::named("leaks-suspected");
+    let _agent = quick_agent();
+    let never = Arc::new(Notify::new());
+    let (mut leaked, mut rounds) = (Vec::new(), 0);
+    let found = || {
+        leak::groups()
+            .leaks
+            .iter()
+            .find(|leak| leak.kind == kind)
+            .cloned()
+    };
+    wait_until("it is suspected", || {
+        rounds += 1;
+        lifespan::spawn(kind, async {});
+        if rounds % 8 == 0 {
+            leaked.push(lifespan::spawn(kind, Arc::clone(&never).notified_owned()));
+        }
+        registry::sweep();
+        leak::look();
+        found().is_some()
+    });
+    let leak = found().unwrap();
+    assert_eq!((leak.verdict, leak.silent), (leak::Verdict::Suspected, true));
+    assert_eq!(leak.older_than, Duration::from_millis(300));
+    assert!(leak.evidence.contains("lived at most"), "{}", leak.evidence);
+    let answer = get(&format!("/debug/tasks?kind={kind}&verdict=suspected"))
+        .await
+        .json();
+    let suspected = answer["total"].as_u64().unwrap();
+    assert!(
+        (leak.tasks..=leaked.len() as u64).contains(&suspected),
+        "{suspected} {leak:?}"
+    );
+    assert_eq!(answer["tasks"][0]["verdict"], "suspected");
+    let groups = get(&format!("/debug/tasks?kind={kind}&group_by=spawned_at"))
+        .await
+        .json();
+    assert!(groups["groups"][0]["suspected"].as_u64().unwrap() >= suspected);
+    let scrape = Scrape::take(usize::MAX);
+    let samples = &scrape.family("lifespan_tasks_leaked").unwrap().samples;
+    let ours = samples
+        .iter()
+        .find(|sample| sample.labels["kind"] == kind.name())
+        .unwrap();
+    assert_eq!(
+        (&*ours.labels["verdict"], &*ours.labels["spawned_at"]),
+        ("suspected", &*leak.spawned_at.to_string())
+    );
+    never.notify_waiters();
 }
