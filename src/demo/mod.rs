@@ -72,7 +72,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 async fn operate(args: &DemoArgs, runtime: &Runtime) -> Result<(), Error> {
     let mut signals = Signals::listen().map_err(Error::Signals)?;
     let service = Service::start(args, runtime)?;
-    let agent = watch(args.listen, runtime)?;
+    let agent = watch(args, runtime)?;
     let progress = Progress::new(service.counts());
     Progress::started(args, service.app(), &agent);
 
@@ -97,11 +97,14 @@ async fn operate(args: &DemoArgs, runtime: &Runtime) -> Result<(), Error> {
 /// Starts the agent, which watches that runtime from a thread of its own, until it is dropped.
 ///
 /// It fails open: where its port is taken, the service runs without it.
-fn watch(listen: Option<SocketAddr>, runtime: &Runtime) -> Result<Agent, Error> {
+fn watch(args: &DemoArgs, runtime: &Runtime) -> Result<Agent, Error> {
     let _on = runtime.enter();
     let mut agent = Agent::builder("demo").exits(EXITS);
-    if let Some(address) = listen {
+    if let Some(address) = args.listen {
         agent = agent.listen(address);
+    }
+    if let Some(young) = args.young {
+        agent = agent.young(young);
     }
     agent.start().map_err(Error::Agent)
 }

@@ -25,6 +25,8 @@ pub(super) struct Lived {
     pub(super) spawned: u64,
 }
 
+const _: () = assert!(size_of::<Lived>() < 1_024);
+
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     at: Duration,

@@ -12,7 +12,7 @@ use super::{Leak, News, Verdict};
 use crate::registry::{KindSummary, SiteStates};
 use crate::task::KindId;
 
-/// How many groups are remembered at most; each takes about half a kilobyte.
+/// How many groups are remembered at most; each takes less than a kilobyte.
 pub const MAX_GROUPS: usize = 1_024;
 
 /// The rules, and what they remember of groups and kinds.
@@ -55,6 +55,8 @@ pub struct Findings {
     /// How many groups were passed over, since as many as can be were known.
     pub refused: u64,
 }
+
+const _: () = assert!(size_of::<Group>() < 1_024);
 
 type Key = (KindId, &'static Location<'static>);
 
