@@ -50,7 +50,7 @@ fn against(text: &mut String, evidence: &Evidence) {
         Some(usual) => {
             let _ = write!(
                 text,
-                "; of the {} of this kind that have ended, {} lived at most {}, and what ended lately explains {:.0} of that age",
+                "; of the {} of this kind that have ended, {} lived at most {}, and what was spawned and ended lately explains {:.0} of that age",
                 grouped(usual.ended),
                 if usual.within == usual.ended {
                     "all".to_owned()

@@ -22,7 +22,6 @@ pub(super) struct Lived {
     earlier: Mark,
     later: Mark,
     now: Mark,
-    pub(super) spawned: u64,
 }
 
 const _: () = assert!(size_of::<Lived>() < 1_024);
@@ -30,34 +29,42 @@ const _: () = assert!(size_of::<Lived>() < 1_024);
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     at: Duration,
+    spawned: u64,
     ended: [u64; BUCKETS],
+}
+
+impl Mark {
+    fn new(kind: &KindSummary, now: Duration) -> Self {
+        Self {
+            at: now,
+            spawned: kind.spawned,
+            ended: *kind.lifetime.counts(),
+        }
+    }
 }
 
 impl Lived {
     pub(super) fn new(kind: &KindSummary, now: Duration) -> Self {
-        let mark = Mark {
-            at: now,
-            ended: *kind.lifetime.counts(),
-        };
+        let mark = Mark::new(kind, now);
         Self {
             earlier: mark,
             later: mark,
             now: mark,
-            spawned: kind.spawned,
         }
     }
 
     /// Takes in what the registry says now. What has ended lately is that of one to two `window`s.
     pub(super) fn look(&mut self, kind: &KindSummary, now: Duration, window: Duration) {
-        self.spawned = kind.spawned;
-        self.now = Mark {
-            at: now,
-            ended: *kind.lifetime.counts(),
-        };
+        self.now = Mark::new(kind, now);
         if now.saturating_sub(self.later.at) >= window {
             self.earlier = self.later;
             self.later = self.now;
         }
+    }
+
+    /// How many were spawned.
+    pub(super) fn spawned(&self) -> u64 {
+        self.now.spawned
     }
 
     /// How many have ended.
@@ -88,25 +95,52 @@ impl Lived {
 
     /// How many have ended lately that had lived longer than that.
     pub(super) fn ended_beyond(&self, limit: Duration) -> u64 {
-        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        // Where the limit is within a bucket, all of the bucket: rather too many.
-        let first = LIFETIME_BOUNDS.partition_point(|&bound| bound <= nanos);
-        let beyond = |mark: &Mark| sum(mark.ended.get(first..).unwrap_or_default());
-        beyond(&self.now).saturating_sub(beyond(&self.earlier))
+        self.tail(limit).map(|(count, _)| count).sum()
     }
 
-    /// How many tasks older than that should be alive, by what has ended lately. It is Little's law, for those that
-    /// pass the limit: as many as pass it in a second, times the seconds that they then have left. Those are taken to be
-    /// twice the limit, which is more than tails of lifetimes have as a rule.
+    /// How many tasks older than that should be alive.
+    ///
+    /// By what has ended lately, it is Little's law for those that pass the limit: as many as pass it in a second, times
+    /// the seconds that they had left, taken from the upper bounds of their buckets. And since not even the usual holds
+    /// for one in a thousand, one in a thousand of those that were spawned lately is forgiven.
     pub(super) fn explained(&self, limit: Duration) -> f64 {
-        let lately = self.now.at.saturating_sub(self.earlier.at).max(limit);
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let ended = self.ended_beyond(limit) as f64;
-        if lately.is_zero() {
-            return 0.0;
+        let lately = self
+            .now
+            .at
+            .saturating_sub(self.earlier.at)
+            .max(limit)
+            .as_secs_f64();
+        let left = self
+            .tail(limit)
+            .map(|(count, left)| float(count) * left.as_secs_f64());
+        let forgiven = float(self.now.spawned.saturating_sub(self.earlier.spawned)) / 1_000.0;
+        if lately > 0.0 {
+            left.sum::<f64>() / lately + forgiven
+        } else {
+            forgiven
         }
-        ended * 2.0 * limit.as_secs_f64() / lately.as_secs_f64()
     }
+
+    /// How many have ended lately that had lived longer than that, by bucket, and how long they did after it at most.
+    /// Where the limit is within a bucket, all of the bucket is taken: rather too many.
+    fn tail(&self, limit: Duration) -> impl Iterator<Item = (u64, Duration)> {
+        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        let first = LIFETIME_BOUNDS.partition_point(|&bound| bound <= nanos);
+        let longest = Duration::from_nanos(LIFETIME_BOUNDS[BUCKETS - 2]).saturating_mul(4);
+        let bounds = LIFETIME_BOUNDS
+            .into_iter()
+            .map(Duration::from_nanos)
+            .chain([longest]);
+        let counts = self.now.ended.into_iter().zip(self.earlier.ended);
+        counts.zip(bounds).skip(first).map(move |((now, before), bound)| {
+            (now.saturating_sub(before), bound.saturating_sub(limit).max(limit))
+        })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn float(count: u64) -> f64 {
+    count as f64
 }
 
 fn sum(counts: &[u64]) -> u64 {

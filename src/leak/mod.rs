@@ -18,8 +18,9 @@
 //!
 //! * A task is too old at four times the age that 99.9 % of its kind did not pass, and when it is no longer young.
 //! * Of silent tasks, which were not polled in the second half of their lives, 10 that are too old are a leak where their
-//!   number only grows, or they stay for hours, and where Little's law does not explain them: expected are as many as
-//!   pass that age in a second, by the ends of such tasks in the last hour, times the seconds that they then have left.
+//!   number only grows, or they stay for hours, and where they are more than twice what is explained: by Little's law as
+//!   many as pass that age in a second, seen from the ends of such tasks in the last hour, times the seconds that they then
+//!   have left; and one in a thousand of those spawned in the last hour.
 //! * Of tasks that run on, 20 are, where as good as none ends at that age and their number rises steadily for an hour.
 //! * Of a kind of which as good as none ever ends, 20 are after an hour of steady growth if they are silent, and 50 after
 //!   two hours if not.

@@ -7,14 +7,15 @@
 //! 2. **How old is too old.** Four times what 99.9 % of the kind lived that have ended; sixteen times where fewer than
 //!    100 have. A kind of which more than one in a thousand lives longer than an hour is long-lived, and left out.
 //! 3. **Who does not come back.** At least 10 that are too old and *silent* (not polled in the second half of their lives),
-//!    more than twice what Little's law explains by tasks that ended as old lately; and their floor has risen 5 times
-//!    over (10 min), or they have been too old for long (2 h).
+//!    more than twice what is explained: by tasks that ended as old lately, as Little's law has it, and by one in a
+//!    thousand of those spawned lately; and their floor has risen 5 times over (10 min), or they have been too old for
+//!    long (2 h).
 //! 4. **Who runs on and on.** At least 20 that are too old and not silent, where as good as none has ended as old
 //!    lately, and their floor rises steadily for (1 h).
 //! 5. **Who never ends.** Where too few have ended to say what is usual: at least 20 that are silent and rise steadily for
 //!    (1 h), or 50 that are not and rise for (2 h).
 //!
-//! What is once suspected remains so while half as many are too old, and more than Little's law explains.
+//! What is once suspected remains so while half as many are too old, and more than is explained.
 
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub(super) struct Evidence {
     pub(super) tasks: u64,
     /// How old they are at least.
     pub(super) limit: Duration,
-    /// How many of that age are explained by what ended lately.
+    /// How many of that age are explained by what was spawned and ended lately.
     pub(super) explained: f64,
     /// How long their number has been growing.
     pub(super) growing: Duration,
@@ -132,7 +133,7 @@ impl Suspicion {
             explained: seen.explained,
             growing: self.growth.lasted(),
             usual,
-            spawned: lived.spawned,
+            spawned: lived.spawned(),
             ended: lived.ended(),
         })
     }
@@ -193,7 +194,7 @@ fn window(young: Duration) -> Duration {
 fn too_old(usual: Option<Usual>, lived: &Lived, young: Duration) -> Option<usize> {
     let Some(usual) = usual else {
         // Of many that have ended, too many lived too long to tell.
-        let few_ended = lived.ended() < super::lived::FEWEST || lived.ended() < lived.spawned / 100;
+        let few_ended = lived.ended() < super::lived::FEWEST || lived.ended() < lived.spawned() / 100;
         return few_ended.then_some(1);
     };
     let times = if usual.ended < 100 { 16 } else { 4 };

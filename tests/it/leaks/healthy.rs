@@ -119,7 +119,7 @@ pub(super) static HEALTHY: &[Program] = &[
     healthy!("a pool that grows with the load and shrinks after", 8, |w| boxed(
         async move {
             let (work, wanted) = async_queue();
-            for _ in 0..8 {
+            for _ in 0..24 {
                 let wanted = wanted.clone();
                 w.spawn("elastic", async move { wanted.acquire().await.unwrap().forget() });
             }
@@ -188,6 +188,17 @@ pub(super) static HEALTHY: &[Program] = &[
             // Pareto, at least 20 s, mean 60 s.
             let takes = secs(20).mul_f64((1.0 - w.roll()).powf(-1.0 / 1.5));
             w.spawn("crawl", async move { sleep(takes.min(hours(20))).await });
+        })
+        .await;
+    })),
+    healthy!("one in 1,250 that takes an hour", 5, |w| boxed(async move {
+        w.each(millis(300), || {
+            let takes = if w.one_in(1_250) {
+                w.between(mins(50), mins(70))
+            } else {
+                w.around(millis(5))
+            };
+            w.spawn("convert", async move { sleep(takes).await });
         })
         .await;
     })),

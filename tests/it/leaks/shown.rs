@@ -286,7 +286,8 @@ async fn the_suspected_are_found_by_filter_row_group_and_metric() {
     });
     let leak = found().unwrap();
     assert_eq!((leak.verdict, leak.silent), (leak::Verdict::Suspected, true));
-    assert_eq!(leak.older_than, Duration::from_millis(300));
+    // More on a machine that is busy, where those that end take longer.
+    assert!(leak.older_than >= Duration::from_millis(300), "{leak:?}");
     assert!(leak.evidence.contains("lived at most"), "{}", leak.evidence);
     let answer = get(&format!("/debug/tasks?kind={kind}&verdict=suspected"))
         .await
