@@ -87,12 +87,14 @@ impl Steps {
         self.young
     }
 
-    /// The step of an age; `None` for one that is young.
+    /// Whether an age is not that of a young task.
     #[inline]
+    pub(super) fn is_old(&self, age: u64) -> bool {
+        age >= self.ticks[0]
+    }
+
+    /// The step of an age; `None` for one that is young.
     pub(super) fn of(&self, age: u64) -> Option<usize> {
-        if age < self.ticks[0] {
-            return None;
-        }
         self.ticks.iter().rposition(|&step| age >= step)
     }
 }

@@ -136,7 +136,7 @@ pub fn sweep() -> Arc<Sweep> {
     // One at a time, since two would take each other's first look for their own.
     let sweeping = SWEEPING.lock().unwrap_or_else(PoisonError::into_inner);
     let (at, start) = (SystemTime::now(), clock::ticks());
-    let mut counts = Counts::new(start);
+    let (mut counts, steps) = (Counts::new(start), Steps::new(ages::young()));
     for slab in 0..slab::slabs() {
         for (place, record) in slab::records(slab).iter().enumerate() {
             let Some(look) = record.look() else { continue };
@@ -145,10 +145,10 @@ pub fn sweep() -> Arc<Sweep> {
                 overstayed: overstays(record, &look),
                 overdue: is_late(record, &look, start),
             };
-            counts.add(&look, verdicts);
+            counts.add(&look, verdicts, &steps);
         }
     }
-    let sweep = Arc::new(counts.finish(at, clock::between(start, clock::ticks())));
+    let sweep = Arc::new(counts.finish(at, clock::between(start, clock::ticks()), steps.young()));
     drop(sweeping);
     *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&sweep));
     slab::trim();
@@ -222,8 +222,6 @@ const RUNTIMES: usize = 256;
 struct Counts {
     now: u64,
     kinds: Vec<Count>,
-    /// Ages in ticks.
-    steps: Steps,
     /// By hash of kind and site, with free places behind; at most `SITES` are taken.
     sites: Vec<Option<Site>>,
     taken: usize,
@@ -237,6 +235,19 @@ struct Site {
     spawned_at: &'static Location<'static>,
     count: Count,
     ages: Ages,
+}
+
+impl Site {
+    #[inline(never)]
+    fn add_age(&mut self, look: &Look, now: u64, steps: &Steps) {
+        let age = now.saturating_sub(look.born);
+        if look.flags & flag::LONG_LIVED == 0
+            && let Some(step) = steps.of(age)
+        {
+            let silent = now.saturating_sub(look.last) >= age / 2;
+            self.ages.add_at(step, silent);
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -281,7 +292,6 @@ impl Counts {
         Self {
             now,
             kinds: Vec::new(),
-            steps: Steps::new(ages::young()),
             sites: vec![None; PLACES],
             taken: 0,
             elsewhere: 0,
@@ -290,7 +300,7 @@ impl Counts {
     }
 
     #[inline]
-    fn add(&mut self, look: &Look, verdicts: Verdicts) {
+    fn add(&mut self, look: &Look, verdicts: Verdicts, steps: &Steps) {
         let known = look.flags & (flag::PASS | flag::FOREIGN) == 0;
         let state = if look.phase == RUNNING {
             State::Running
@@ -304,16 +314,13 @@ impl Counts {
             self.kinds.resize(kind + 1, Count::NONE);
         }
         self.kinds[kind].add(state, verdicts, look.born);
-        let judged = verdicts.any() || look.flags & flag::LONG_LIVED != 0;
-        let age = self.now.saturating_sub(look.born);
-        // Few are old; only those are looked at more closely.
-        let step = if judged { None } else { self.steps.of(age) };
-        let silent = self.now.saturating_sub(look.last) >= age / 2;
+        let now = self.now;
         match self.site(look) {
             Some(site) => {
                 site.count.add(state, verdicts, look.born);
-                if let Some(step) = step {
-                    site.ages.add_at(step, silent);
+                // Few are old, as a rule; only those are looked at more closely.
+                if steps.is_old(now.saturating_sub(look.born)) && !verdicts.any() {
+                    site.add_age(look, now, steps);
                 }
             }
             None => self.elsewhere += 1,
@@ -376,7 +383,7 @@ impl Counts {
         sites
     }
 
-    fn finish(self, at: SystemTime, took: Duration) -> Sweep {
+    fn finish(self, at: SystemTime, took: Duration, young: Duration) -> Sweep {
         let age = |count: &Count| clock::between(count.born, self.now);
         let kinds = self
             .kinds
@@ -400,7 +407,7 @@ impl Counts {
                 .collect(),
             sites: self.sites(),
             elsewhere: self.elsewhere,
-            young: self.steps.young(),
+            young,
             roots,
         }
     }
