@@ -136,6 +136,8 @@ fn exact_verdicts_are_exact_and_suspicions_mostly_right() {
         .chain([HEALTHY, held_out::LEAKING, held_out::HEALTHY]);
     let programs = programs.map(<[Program]>::len).sum();
     let mut all = judge("tuned with", LEAKING.into_iter().chain([HEALTHY]));
+    // A second of theirs is always the same second: what is wrong here was made wrong.
+    all.assert_at_least(1.0, 1.0);
     let held_out = judge("held out", [held_out::LEAKING, held_out::HEALTHY]);
     // Of a dozen one more or less is nearly a tenth.
     held_out.assert_at_least(0.9, 0.9);

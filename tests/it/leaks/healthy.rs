@@ -173,6 +173,13 @@ pub(super) static HEALTHY: &[Program] = &[
             tokio::join!(sockets, checks);
         }
     )),
+    healthy!("a few websockets among very many health checks", 6, |w| boxed(
+        async move {
+            let sockets = connections(&w, "connection", mins(5), hours(3), mins(1));
+            let checks = requests(&w, "connection", millis(250), millis(2));
+            tokio::join!(sockets, checks);
+        }
+    )),
     healthy!("a warm-up", 5, |w| boxed(async move {
         for shard in 0..300u64 {
             sleep(secs(2)).await;
