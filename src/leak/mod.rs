@@ -117,15 +117,15 @@ impl Verdict {
     /// The verdict on one task; of several that are true, the first of [`ALL`](Self::ALL).
     #[must_use]
     pub fn of(row: &Row, leaks: &Leaks) -> Option<Self> {
-        let exact = [
-            (row.orphaned, Self::Orphaned),
-            (row.overstayed, Self::Overstayed),
-            (row.overdue, Self::Overdue),
-        ];
-        let found = exact.into_iter().find(|(is_true, _)| *is_true);
-        found
-            .map(|(_, verdict)| verdict)
-            .or_else(|| leaks.suspects(row).then_some(Self::Suspected))
+        if row.orphaned {
+            Some(Self::Orphaned)
+        } else if row.overstayed {
+            Some(Self::Overstayed)
+        } else if row.overdue {
+            Some(Self::Overdue)
+        } else {
+            leaks.suspects(row).then_some(Self::Suspected)
+        }
     }
 }
 
@@ -201,7 +201,12 @@ impl Leaks {
 
     /// Whether a task is one of those that are suspected.
     #[must_use]
+    #[inline]
     pub fn suspects(&self, row: &Row) -> bool {
+        !self.suspected.is_empty() && self.suspects_one(row)
+    }
+
+    fn suspects_one(&self, row: &Row) -> bool {
         if row.long_lived || row.orphaned || row.overstayed || row.overdue {
             return false;
         }

@@ -43,8 +43,15 @@ impl Ages {
         self.silent.iter().skip(step).map(|&count| u64::from(count)).sum()
     }
 
-    #[inline]
-    pub(super) fn add_at(&mut self, step: usize, silent: bool) {
+    /// The same, in ticks.
+    #[inline(never)]
+    pub(super) fn add_ticks(&mut self, age: u64, idle: u64, steps: &Steps) {
+        if let Some(step) = steps.of(age) {
+            self.add_at(step, idle >= age / 2);
+        }
+    }
+
+    fn add_at(&mut self, step: usize, silent: bool) {
         let counts = if silent {
             &mut self.silent
         } else {
@@ -94,7 +101,7 @@ impl Steps {
     }
 
     /// The step of an age; `None` for one that is young.
-    pub(super) fn of(&self, age: u64) -> Option<usize> {
+    fn of(&self, age: u64) -> Option<usize> {
         self.ticks.iter().rposition(|&step| age >= step)
     }
 }
@@ -125,9 +132,8 @@ mod tests {
             let age = Duration::from_secs(seconds);
             let (mut ours, mut theirs) = (Ages::default(), Ages::default());
             ours.add(age, age / 4, young);
-            if let Some(step) = steps.of(clock::ticks_in(seconds * 1_000_000_000)) {
-                theirs.add_at(step, false);
-            }
+            let ticks = clock::ticks_in(seconds * 1_000_000_000);
+            theirs.add_ticks(ticks, ticks / 4, &steps);
             assert_eq!(ours, theirs, "{seconds} s");
         }
     }

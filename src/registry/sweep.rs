@@ -140,11 +140,11 @@ pub fn sweep() -> Arc<Sweep> {
     for slab in 0..slab::slabs() {
         for (place, record) in slab::records(slab).iter().enumerate() {
             let Some(look) = record.look() else { continue };
-            let verdicts = Verdicts {
-                orphaned: verdict(slab, place, &look),
-                overstayed: overstays(record, &look),
-                overdue: is_late(record, &look, start),
-            };
+            let mut verdicts = Verdicts::default();
+            if look.flags & (flag::SCOPED | flag::LIMITED) != 0 {
+                verdicts = by_extra(record, look.id, clock::between(look.born, start));
+            }
+            verdicts.orphaned = verdict(slab, place, &look);
             counts.add(&look, verdicts, &steps);
         }
     }
@@ -177,24 +177,20 @@ fn verdict(slab: usize, place: usize, look: &Look) -> bool {
     place.swap(mark(look), Relaxed) == mark(look)
 }
 
-/// Whether the task has outlived its scope. Only a task that is in one has its `Extra` looked at.
-fn overstays(record: &Record, look: &Look) -> bool {
-    look.flags & flag::SCOPED != 0
-        && record.pin(look.id, |extra| {
-            extra.scope().is_some_and(|scope| scope.overstays())
-        }) == Some(true)
-}
-
-/// Whether the task has outlived what it declared. Only of one that has declared something is the `Extra` looked at.
-fn is_late(record: &Record, look: &Look, now: u64) -> bool {
-    look.flags & flag::LIMITED != 0
-        && record.pin(look.id, |extra| {
-            is_overdue(extra.facts.max_lifetime, clock::between(look.born, now))
-        }) == Some(true)
+/// What follows from the scope of a task and from what it declared. Few have an `Extra` that says either: out of the way
+/// of the others; and not handed the look, of which all would have to be put together then.
+#[inline(never)]
+fn by_extra(record: &Record, id: u64, age: Duration) -> Verdicts {
+    let verdicts = record.pin(id, |extra| Verdicts {
+        orphaned: false,
+        overstayed: extra.scope().is_some_and(|scope| scope.overstays()),
+        overdue: is_overdue(extra.facts.max_lifetime, age),
+    });
+    verdicts.unwrap_or_default()
 }
 
 /// What a sweep says of one task.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Verdicts {
     orphaned: bool,
     overstayed: bool,
@@ -237,19 +233,6 @@ struct Site {
     ages: Ages,
 }
 
-impl Site {
-    #[inline(never)]
-    fn add_age(&mut self, look: &Look, now: u64, steps: &Steps) {
-        let age = now.saturating_sub(look.born);
-        if look.flags & flag::LONG_LIVED == 0
-            && let Some(step) = steps.of(age)
-        {
-            let silent = now.saturating_sub(look.last) >= age / 2;
-            self.ages.add_at(step, silent);
-        }
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Count {
     states: [u64; State::ALL.len()],
@@ -269,21 +252,23 @@ impl Count {
         born: u64::MAX,
     };
 
+    #[inline]
     fn add(&mut self, state: State, verdicts: Verdicts, born: u64) {
         self.states[state as usize] += 1;
         // Few have a verdict, and few are older than the oldest so far: a branch is cheaper here than a store.
-        if verdicts.orphaned {
-            self.orphaned += 1;
-        }
-        if verdicts.overstayed {
-            self.overstayed += 1;
-        }
-        if verdicts.overdue {
-            self.overdue += 1;
+        if verdicts.any() {
+            self.judge(verdicts);
         }
         if born < self.born {
             self.born = born;
         }
+    }
+
+    #[cold]
+    fn judge(&mut self, verdicts: Verdicts) {
+        self.orphaned += u64::from(verdicts.orphaned);
+        self.overstayed += u64::from(verdicts.overstayed);
+        self.overdue += u64::from(verdicts.overdue);
     }
 }
 
@@ -319,8 +304,10 @@ impl Counts {
             Some(site) => {
                 site.count.add(state, verdicts, look.born);
                 // Few are old, as a rule; only those are looked at more closely.
-                if steps.is_old(now.saturating_sub(look.born)) && !verdicts.any() {
-                    site.add_age(look, now, steps);
+                let age = now.saturating_sub(look.born);
+                let judged = verdicts.any() || look.flags & flag::LONG_LIVED != 0;
+                if steps.is_old(age) && !judged {
+                    site.ages.add_ticks(age, now.saturating_sub(look.last), steps);
                 }
             }
             None => self.elsewhere += 1,
