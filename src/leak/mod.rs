@@ -35,7 +35,7 @@
 //! When twice as many tasks live as in the last minute, and these are a thousand, or when a hundred thousand do, then
 //! what is known at that moment is kept: the groups with a verdict, and the sites of most tasks. Likewise for twice as
 //! many tasks with a verdict, if these are ten, or for a thousand of them. After one there is none for ten minutes, and the
-//! last 8 are [kept](captures). [`capture`] takes one at any time.
+//! last 8 are [kept](captures). [`capture`](fn@capture) takes one at any time.
 //!
 //! # Examples
 //!

@@ -17,7 +17,7 @@ pub const LEAST_LOOKS: u32 = 20;
 
 /// Fails a test when tasks that it has spawned outlive it.
 ///
-/// The test's body runs in a [scope](crate::scope) of its own, so that every task that it spawns through lifespan, and
+/// The test's body runs in a [scope] of its own, so that every task that it spawns through lifespan, and
 /// every task of those, belongs to this test and no other: tests that run at the same time do not disturb each other,
 /// in one runtime or in many. (`goleak`, which this is after, compares all goroutines of the process before and after,
 /// and knows only what was there before.)
