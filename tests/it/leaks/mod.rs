@@ -5,6 +5,6 @@ mod guard;
 mod healthy;
 mod held_out;
 mod leaking;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", feature = "prometheus"))]
 mod shown;
 mod world;
