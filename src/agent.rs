@@ -1,7 +1,7 @@
 //! The agent: a thread of its own, on which the recording is read and answered from.
 //!
 //! Tasks are recorded whether or not there is an agent. It adds what needs someone to look: the sweep, the last
-//! exits, and the HTTP endpoints.
+//! exits, the leak rules, and the HTTP endpoints.
 //!
 //! # It fails open
 //!
@@ -40,6 +40,7 @@ use crate::config::DumpEnvironment;
 #[cfg(feature = "server")]
 use crate::config::Environment;
 use crate::error::Error;
+use crate::leak;
 #[cfg(feature = "profile")]
 use crate::profile::{dump, lost};
 use crate::registry;
@@ -95,6 +96,7 @@ impl Agent {
         Builder {
             service: service.into(),
             exits: None,
+            young: None,
             watched: Vec::new(),
             readiness: Readiness::new(),
             strict: false,
@@ -175,6 +177,7 @@ impl Agent {
 pub struct Builder {
     service: String,
     exits: Option<usize>,
+    young: Option<Duration>,
     watched: Vec<Handle>,
     readiness: Readiness,
     strict: bool,
@@ -261,6 +264,13 @@ impl Builder {
         self
     }
 
+    /// The age below which no rule of [`leak`] looks at a task, for the whole process; all its other times are
+    /// multiples of it. At least a millisecond. By default, [`DEFAULT_YOUNG`](registry::DEFAULT_YOUNG).
+    pub fn young(mut self, young: Duration) -> Self {
+        self.young = Some(young);
+        self
+    }
+
     /// Watches a runtime for tasks that are not tracked, beside the one that the agent is started in. By default,
     /// that one alone. See [`registry::watch`].
     pub fn watch(mut self, runtime: &Handle) -> Self {
@@ -324,25 +334,29 @@ impl Builder {
         for runtime in self.watched.iter().chain(&Handle::try_current().ok()) {
             registry::watch(runtime);
         }
+        if let Some(young) = self.young {
+            registry::set_young(young);
+        }
+        #[cfg_attr(
+            not(feature = "server"),
+            expect(unused_mut, reason = "the server is one more")
+        )]
+        let mut jobs: Vec<(_, Job)> = vec![("leaks", leak::job())];
         #[cfg(feature = "server")]
-        let (endpoints, server): (_, Vec<(_, Job)>) =
-            match Endpoints::open(&self.requested, Environment::of_process(), &self.readiness) {
-                Ok((endpoints, job)) => (Ok(endpoints), vec![("server", job)]),
-                Err(error) => (Err(error), Vec::new()),
-            };
-        let jobs: Vec<(_, Job)> = vec![
-            #[cfg(feature = "profile")]
-            ("lost wakeups", Box::new(|stop| Box::pin(lost::watch(stop)))),
-            #[cfg(feature = "profile")]
-            ("stacks", Box::new(|stop| Box::pin(dump::rest(stop)))),
-        ];
-        #[cfg(feature = "server")]
-        let jobs: Vec<(_, Job)> = server.into_iter().chain(jobs).collect();
+        let endpoints = Endpoints::open(&self.requested, Environment::of_process(), &self.readiness).map(
+            |(endpoints, job)| {
+                jobs.push(("server", job));
+                endpoints
+            },
+        );
         #[cfg(feature = "profile")]
-        let (dumps, jobs) = match dumps::watching(&self.dumps, DumpEnvironment::of_process()) {
-            Ok(job) => (Ok(()), jobs.into_iter().chain([("dumps", job)]).collect()),
-            Err(error) => (Err(error), jobs),
-        };
+        {
+            jobs.push(("lost wakeups", Box::new(|stop| Box::pin(lost::watch(stop)))));
+            jobs.push(("stacks", Box::new(|stop| Box::pin(dump::rest(stop)))));
+        }
+        #[cfg(feature = "profile")]
+        let dumps =
+            dumps::watching(&self.dumps, DumpEnvironment::of_process()).map(|job| jobs.push(("dumps", job)));
         let background = Background::start(jobs);
         Agent {
             service: self.service,

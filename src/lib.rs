@@ -85,6 +85,7 @@ mod config;
 mod error;
 pub mod event;
 mod export;
+pub mod leak;
 #[cfg(feature = "profile")]
 pub mod profile;
 mod readiness;
@@ -99,6 +100,7 @@ pub mod shutdown;
 mod stack;
 pub mod supervisor;
 mod task;
+pub mod testing;
 #[cfg(feature = "server")]
 mod utc;
 pub mod worker;

@@ -29,6 +29,11 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true, default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=MOST_RATE))]
     pub(crate) rate: u32,
 
+    /// The age in seconds below which no leak rule looks at a task; all their other times are multiples of it. By
+    /// default, 300: with 1, a leak that goes on is suspected within half a minute.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seconds)]
+    pub(crate) young: Option<Duration>,
+
     /// Ends after that many seconds; by default, it runs until it is told to end.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seconds)]
     pub(crate) seconds: Option<Duration>,

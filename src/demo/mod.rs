@@ -58,7 +58,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Error> {
         .build()
         .map_err(Error::Runtime)?;
     let port = Port::take(args.app, of_service.handle())?;
-    let agent = Arc::new(watch(args.listen, of_service.handle())?);
+    let agent = Arc::new(watch(args, of_service.handle())?);
     let progress = Arc::new(Progress::new());
     let settings = Settings::new().grace(DRAIN).deadline(DEADLINE);
     let service = of_service.handle().clone();
@@ -110,11 +110,14 @@ async fn operate(
 /// Starts the agent, which watches that runtime from a thread of its own, until it is dropped.
 ///
 /// It fails open: where its port is taken, the service runs without it.
-fn watch(listen: Option<SocketAddr>, runtime: &Handle) -> Result<Agent, Error> {
+fn watch(args: &DemoArgs, runtime: &Handle) -> Result<Agent, Error> {
     let _on = runtime.enter();
     let mut agent = Agent::builder("demo").exits(EXITS);
-    if let Some(address) = listen {
+    if let Some(address) = args.listen {
         agent = agent.listen(address);
+    }
+    if let Some(young) = args.young {
+        agent = agent.young(young);
     }
     agent.start().map_err(Error::Agent)
 }

@@ -62,8 +62,8 @@ impl Event {
     /// | level | events |
     /// |---|---|
     /// | error | `panicked`, `budget_exhausted`, `escalated`, `stuck` |
-    /// | warn | `restart_scheduled`, `stop_timed_out`, `aborted`, `overdue`, `lost_wakeup`; `stopped` where the outcome is failed or panicked; `shutdown_complete` with survivors |
-    /// | info | `spawned`, `stopped`, `heartbeat`, `shutdown_initiated`, `shutdown_complete` |
+    /// | warn | `restart_scheduled`, `stop_timed_out`, `aborted`, `overdue`, `lost_wakeup`, `leaked`, `leak_suspected`; `stopped` where the outcome is failed or panicked; `shutdown_complete` with survivors |
+    /// | info | `spawned`, `stopped`, `heartbeat`, `leak_resolved`, `shutdown_initiated`, `shutdown_complete` |
     /// | debug | `ready`, `stopping` |
     #[must_use]
     pub fn level(&self) -> LogLevel {
@@ -76,7 +76,9 @@ impl Event {
             | Self::StopTimedOut { .. }
             | Self::Aborted
             | Self::Overdue { .. }
-            | Self::LostWakeup { .. } => LogLevel::Warn,
+            | Self::LostWakeup { .. }
+            | Self::Leaked { .. }
+            | Self::LeakSuspected { .. } => LogLevel::Warn,
             Self::Stopped { outcome, .. } => match outcome {
                 Outcome::Failed | Outcome::Panicked => LogLevel::Warn,
                 Outcome::Completed | Outcome::Cancelled => LogLevel::Info,
@@ -84,6 +86,7 @@ impl Event {
             Self::ShutdownComplete { survivors, .. } if *survivors > 0 => LogLevel::Warn,
             Self::Spawned { .. }
             | Self::Heartbeat { .. }
+            | Self::LeakResolved { .. }
             | Self::ShutdownInitiated { .. }
             | Self::ShutdownComplete { .. } => LogLevel::Info,
             Self::Ready { .. } | Self::Stopping { .. } => LogLevel::Debug,
@@ -316,6 +319,11 @@ fn line(entry: &Entry, level: LogLevel) {
         silent_seconds = time("silent_seconds"),
         waiting_at = text("waiting_at"),
         idle_seconds = time("idle_seconds"),
+        verdict = text("verdict"),
+        spawned_at = text("spawned_at"),
+        tasks = number("tasks"),
+        evidence = text("evidence"),
+        lasted_seconds = time("lasted_seconds"),
         took_seconds = time("took_seconds"),
         survivors = number("survivors"),
         "{}",

@@ -80,6 +80,9 @@ pub const NAMES: &[&str] = &[
     "heartbeat",
     "overdue",
     "lost_wakeup",
+    "leaked",
+    "leak_suspected",
+    "leak_resolved",
     "shutdown_initiated",
     "shutdown_complete",
 ];
@@ -205,6 +208,38 @@ pub enum Event {
         /// How long it had waited.
         idle: Duration,
     },
+    /// A group of tasks has an exact verdict.
+    #[non_exhaustive]
+    Leaked {
+        /// Which: see [`leak::Verdict`](crate::leak::Verdict).
+        verdict: &'static str,
+        /// Where they were spawned, as `file:line:column`.
+        spawned_at: Arc<str>,
+        /// How many tasks it is said of.
+        tasks: u64,
+        /// What speaks for it.
+        evidence: Arc<str>,
+    },
+    /// A group of tasks is suspected to be leaked.
+    #[non_exhaustive]
+    LeakSuspected {
+        /// Where they were spawned, as `file:line:column`.
+        spawned_at: Arc<str>,
+        /// How many tasks are suspected.
+        tasks: u64,
+        /// What speaks for it.
+        evidence: Arc<str>,
+    },
+    /// A verdict on a group of tasks is no longer true.
+    #[non_exhaustive]
+    LeakResolved {
+        /// Which.
+        verdict: &'static str,
+        /// Where they were spawned, as `file:line:column`.
+        spawned_at: Arc<str>,
+        /// How long it was true.
+        lasted: Duration,
+    },
     /// The process begins to stop.
     #[non_exhaustive]
     ShutdownInitiated {
@@ -240,6 +275,9 @@ impl Event {
             Self::Heartbeat { .. } => "heartbeat",
             Self::Overdue { .. } => "overdue",
             Self::LostWakeup { .. } => "lost_wakeup",
+            Self::Leaked { .. } => "leaked",
+            Self::LeakSuspected { .. } => "leak_suspected",
+            Self::LeakResolved { .. } => "leak_resolved",
             Self::ShutdownInitiated { .. } => "shutdown_initiated",
             Self::ShutdownComplete { .. } => "shutdown_complete",
         }
@@ -257,6 +295,35 @@ impl Event {
                 field("outcome", Value::Word(outcome.name()));
                 field("ran_seconds", Value::Time(*ran));
                 field("error", Value::Text(error.as_deref()));
+            }
+            Self::Leaked {
+                verdict,
+                spawned_at,
+                tasks,
+                evidence,
+            } => {
+                field("verdict", Value::Word(verdict));
+                field("spawned_at", Value::Text(Some(spawned_at)));
+                field("tasks", Value::Number(*tasks));
+                field("evidence", Value::Text(Some(evidence)));
+            }
+            Self::LeakSuspected {
+                spawned_at,
+                tasks,
+                evidence,
+            } => {
+                field("spawned_at", Value::Text(Some(spawned_at)));
+                field("tasks", Value::Number(*tasks));
+                field("evidence", Value::Text(Some(evidence)));
+            }
+            Self::LeakResolved {
+                verdict,
+                spawned_at,
+                lasted,
+            } => {
+                field("verdict", Value::Word(verdict));
+                field("spawned_at", Value::Text(Some(spawned_at)));
+                field("lasted_seconds", Value::Time(*lasted));
             }
             Self::LostWakeup { waiting_at, idle } => {
                 field("waiting_at", Value::Text(waiting_at.as_deref()));

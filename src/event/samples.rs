@@ -44,6 +44,22 @@ pub(crate) fn each() -> Vec<Event> {
             waiting_at: Some(text("recv")),
             idle: seconds,
         },
+        Event::Leaked {
+            verdict: "orphaned",
+            spawned_at: text("src/a.rs:1:2"),
+            tasks: 3,
+            evidence: text("no waker"),
+        },
+        Event::LeakSuspected {
+            spawned_at: text("src/a.rs:1:2"),
+            tasks: 3,
+            evidence: text("older than all others"),
+        },
+        Event::LeakResolved {
+            verdict: "orphaned",
+            spawned_at: text("src/a.rs:1:2"),
+            lasted: seconds,
+        },
         Event::ShutdownInitiated {
             cause: text("SIGTERM"),
         },

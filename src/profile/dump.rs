@@ -10,6 +10,7 @@ use super::interned::{Interned, Stack};
 use super::lost::{self, Suspect};
 use crate::background::Stop;
 use crate::clock;
+use crate::leak::{self, Leaks};
 use crate::registry::{self, Place, Row};
 use crate::stack::{self, Symbols, Unwinder};
 use crate::task::kind::KindId;
@@ -93,6 +94,8 @@ pub struct Dump {
     pub not_asked: u64,
     /// Stacks of which something is missing: outer frames, or all of it.
     pub cut: u64,
+    /// The verdicts on groups when it began.
+    pub(crate) leaks: Arc<Leaks>,
 }
 
 /// One task of a dump.
@@ -182,6 +185,7 @@ pub async fn dump(ask: &Ask) -> Result<Arc<Dump>, Refused> {
             tasks: Vec::new(),
             not_asked: 0,
             cut: 0,
+            leaks: leak::groups(),
         },
     };
     let chosen = dumping.choose();

@@ -16,7 +16,7 @@ pub(crate) fn write(dump: &Dump, history: &History, most: usize, to: &mut impl W
     let mut piece = head(dump);
     let (mut bytes, mut shown) = (0usize, 0usize);
     for task in &dump.tasks {
-        block(task, &mut piece);
+        block(task, &dump.leaks, &mut piece);
         if bytes + piece.len() > most && shown > 0 {
             piece.clear();
             break;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::dump::{Dump, Task, Waits};
 use super::encode::{Label, Profile, ValueType};
+use crate::leak::{Leaks, Verdict};
 use crate::stack::Frame;
 use crate::task::State;
 use crate::task::kind::KindId;
@@ -29,7 +30,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn of(task: &Task) -> Self {
+    fn of(task: &Task, leaks: &Leaks) -> Self {
         let row = &task.row;
         Self {
             kind: row.kind,
@@ -37,7 +38,7 @@ impl Group {
             spawned_at: row.spawned_at,
             scope: row.scope.clone(),
             supervisor: row.supervisor.clone(),
-            verdict: row.verdict(),
+            verdict: Verdict::of(row, leaks).map(Verdict::name),
             waits: task.waits.distinct(),
         }
     }
@@ -168,7 +169,7 @@ impl Groups {
 
     fn add(&mut self, dump: &Dump, sign: i8) {
         for task in &dump.tasks {
-            let mut group = Group::of(task);
+            let mut group = Group::of(task, &dump.leaks);
             if self.0.len() >= MAX_GROUPS && !self.0.contains_key(&group) {
                 group = Group::rest(group.kind);
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::dump::{Dump, Task, Waits};
 use super::encode::places;
 use super::tasks::{Group, Groups, Sum};
+use crate::leak::{Leaks, Verdict};
 use crate::stack::Frame;
 use crate::task::State;
 use crate::utc::Utc;
@@ -43,9 +44,9 @@ pub(crate) fn foot(dump: &Dump) -> String {
 }
 
 /// What is known of one task.
-pub(crate) fn block(task: &Task, to: &mut String) {
+pub(crate) fn block(task: &Task, leaks: &Leaks, to: &mut String) {
     let mut text = Text(std::mem::take(to));
-    text.task(task);
+    text.task(task, leaks);
     *to = text.0;
 }
 
@@ -82,14 +83,14 @@ impl Text {
         self.0.push('\n');
     }
 
-    fn task(&mut self, task: &Task) {
+    fn task(&mut self, task: &Task, leaks: &Leaks) {
         let row = &task.row;
         let since = match row.state {
             State::Idle | State::Scheduled => row.idle,
             State::Running => row.running,
         };
         let _ = write!(self.0, "task {} [{}", row.id, row.state.name());
-        if let Some(verdict) = row.verdict() {
+        if let Some(verdict) = Verdict::of(row, leaks) {
             let _ = write!(self.0, " ({verdict})");
         }
         match since.as_secs() / 60 {
@@ -248,7 +249,7 @@ mod tests {
 
     fn text(waits: Waits) -> String {
         let mut text = String::new();
-        block(&task(300, waits), &mut text);
+        block(&task(300, waits), &crate::leak::groups(), &mut text);
         let (first, rest) = text.split_once("spawned at ").unwrap();
         let (_, rest) = rest.split_once('\n').unwrap();
         format!("{first}spawned at PLACE\n{rest}")
@@ -295,7 +296,7 @@ mod tests {
                 task.row.state = State::Running;
             }
             let mut text = String::new();
-            block(&task, &mut text);
+            block(&task, &crate::leak::groups(), &mut text);
             assert_eq!(text.lines().nth(1), Some(line));
         }
     }
@@ -342,7 +343,7 @@ mod tests {
             ..task.row
         };
         let mut text = String::new();
-        block(&task, &mut text);
+        block(&task, &crate::leak::groups(), &mut text);
         assert_eq!(text.lines().count(), 6, "{text}");
         assert!(!text.contains('\u{1b}'));
         let quoted = "\"a\\\"}\\u000a</script>\\u001b[31m: {\"";

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use super::dump::{Ask, Dump, Refused, Task, Waits, dump};
 use super::share::Shared;
 use crate::clock;
+use crate::leak::{self, Leaks, Verdict};
 use crate::registry::{self, Row};
 use crate::task::{State, TaskId};
 
@@ -30,10 +31,10 @@ impl View {
         Self::Tasks(ids)
     }
 
-    fn wants(&self, row: &Row) -> bool {
+    fn wants(&self, row: &Row, leaks: &Leaks) -> bool {
         match self {
             Self::All => true,
-            Self::Leaked => row.verdict().is_some(),
+            Self::Leaked => Verdict::of(row, leaks).is_some(),
             Self::Tasks(ids) => ids.binary_search(&row.id).is_ok(),
         }
     }
@@ -104,9 +105,9 @@ async fn collect(view: View) -> Option<Arc<Dump>> {
 
 /// The tasks with a verdict.
 async fn leaked() -> Vec<TaskId> {
-    let mut ids = Vec::new();
+    let (leaks, mut ids) = (leak::groups(), Vec::new());
     each(|row| {
-        if row.verdict().is_some() && ids.len() < MAX_TASKS {
+        if Verdict::of(&row, &leaks).is_some() && ids.len() < MAX_TASKS {
             ids.push(row.id);
         }
     })
@@ -133,7 +134,7 @@ async fn recorded(view: &View, why: &'static str) -> Dump {
     let start = clock::ticks();
     let mut dump = Dump::empty();
     each(|row| {
-        if !view.wants(&row) {
+        if !view.wants(&row, &dump.leaks) {
             return;
         }
         dump.live += 1;

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::dump::{Dump, Waits};
 use super::interned::Stack;
+use crate::leak;
 use crate::stack::Frame;
 
 impl Waits {
@@ -79,6 +80,7 @@ impl Dump {
             tasks: Vec::new(),
             not_asked: 0,
             cut: 0,
+            leaks: leak::groups(),
         }
     }
 
@@ -142,6 +144,7 @@ pub(super) mod tests {
             tasks,
             not_asked: 0,
             cut: 0,
+            leaks: leak::groups(),
         }
     }
 }

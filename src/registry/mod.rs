@@ -8,6 +8,7 @@
 //! All of it belongs to the process, like the tasks: there is one registry, and no handle to it. Reading never
 //! blocks a task.
 
+mod ages;
 #[cfg(tokio_unstable)]
 mod foreign;
 mod health;
@@ -17,6 +18,8 @@ mod snapshot;
 mod sweep;
 mod watched;
 
+pub(crate) use ages::set_young;
+pub use ages::{AGE_STEPS, Ages, DEFAULT_YOUNG};
 #[cfg(tokio_unstable)]
 pub use foreign::{Foreign, ForeignSite, foreign};
 pub use health::{BlockingJobs, Health, blocking_jobs, health};

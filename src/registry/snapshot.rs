@@ -60,6 +60,12 @@ impl KindSummary {
         self.schedule_delay.merge(&other.schedule_delay);
     }
 
+    /// A kind of which there never was a task, for who counts tasks in other ways than the registry.
+    #[must_use]
+    pub fn empty(kind: KindId) -> Self {
+        Self::new(kind, Totals::new())
+    }
+
     fn new(kind: KindId, totals: Totals) -> Self {
         Self {
             kind,
@@ -208,6 +214,8 @@ pub struct Row {
     pub orphaned: bool,
     /// Its scope was closed or cancelled, and the time that it had to stop has passed.
     pub overstayed: bool,
+    /// It has lived longer than it was declared to.
+    pub overdue: bool,
 }
 
 /// The live tasks, one after the other. Ends; holds the rows of one slab at a time.
@@ -320,8 +328,13 @@ pub(super) fn is_orphaned(look: &Look, left: u32) -> bool {
     }
 }
 
+/// Whether a task of that age has lived longer than it was declared to.
+pub(crate) fn is_overdue(max_lifetime: Option<Duration>, age: Duration) -> bool {
+    max_lifetime.is_some_and(|limit| age > limit)
+}
+
 /// Stands for one task at one count of polls, without the bit [`JUDGED`]; never 0.
-pub(super) fn mark(look: &Look) -> u32 {
+pub(crate) fn mark(look: &Look) -> u32 {
     let mixed = (look.id ^ look.polls.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mark = (mixed >> 32) as u32;
     (mark | 1) & !JUDGED
@@ -408,16 +421,6 @@ impl Said {
 }
 
 impl Row {
-    /// One word of those that are true: what nothing can wake will not stop for its scope, either.
-    #[cfg(feature = "server")]
-    pub(crate) fn verdict(&self) -> Option<&'static str> {
-        if self.orphaned {
-            Some("orphaned")
-        } else {
-            self.overstayed.then_some("overstayed")
-        }
-    }
-
     fn new(id: TaskId, look: &Look, (time, now): (SystemTime, u64), said: Said, orphaned: bool) -> Self {
         let facts = said.facts;
         let runs = look.phase == RUNNING;
@@ -461,6 +464,7 @@ impl Row {
             long_lived: look.flags & flag::LONG_LIVED != 0,
             orphaned,
             overstayed: said.overstayed,
+            overdue: is_overdue(facts.max_lifetime, clock::between(look.born, now)),
         }
     }
 }

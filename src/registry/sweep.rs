@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::snapshot::{JUDGED, is_forsaken, is_orphaned, mark};
+use super::ages::{self, Ages, Steps};
+use super::snapshot::{JUDGED, is_forsaken, is_orphaned, is_overdue, mark};
 use crate::clock;
 use crate::task::extra;
 use crate::task::kind::KindId;
@@ -28,6 +29,8 @@ pub struct Sweep {
     pub elsewhere: u64,
     /// Where the tasks are that are meant to live for ever: the first [`MOST_LONG_LIVED`].
     pub(crate) long_lived: Vec<Spot>,
+    /// The age from which on the [`ages`](SiteStates::ages) of tasks were counted.
+    pub young: Duration,
     /// Futures that tokio polls as tasks, by runtime's number; those of unknown runtimes are first.
     roots: Vec<u64>,
 }
@@ -74,6 +77,8 @@ pub struct KindStates {
     pub orphaned: u64,
     /// Tasks with the verdict *overstayed*.
     pub overstayed: u64,
+    /// Tasks with the verdict *overdue*.
+    pub overdue: u64,
     /// The age of the oldest.
     pub oldest: Duration,
 }
@@ -100,8 +105,39 @@ pub struct SiteStates {
     pub orphaned: u64,
     /// How many of them have the verdict *overstayed*.
     pub overstayed: u64,
+    /// How many of them have the verdict *overdue*.
+    pub overdue: u64,
     /// The age of the oldest.
     pub oldest: Duration,
+    /// The ages of those that are no longer young, without a verdict, and not meant to live as long as the service.
+    pub ages: Ages,
+}
+
+impl SiteStates {
+    /// A site at which no task lives, for who counts tasks in other ways than by a sweep.
+    #[must_use]
+    pub fn empty(kind: KindId, spawned_at: &'static Location<'static>) -> Self {
+        Self {
+            kind,
+            spawned_at,
+            live: 0,
+            orphaned: 0,
+            overstayed: 0,
+            overdue: 0,
+            oldest: Duration::ZERO,
+            ages: Ages::default(),
+        }
+    }
+
+    /// Adds what was seen of the same site under another address: each codegen unit can have its own.
+    fn merge(&mut self, other: &Self) {
+        self.live += other.live;
+        self.orphaned += other.orphaned;
+        self.overstayed += other.overstayed;
+        self.overdue += other.overdue;
+        self.oldest = self.oldest.max(other.oldest);
+        self.ages.merge(&other.ages);
+    }
 }
 
 /// Looks at every live task, and remembers those that wait without a waker: the next sweep, or row, that finds one
@@ -125,22 +161,23 @@ pub fn sweep() -> Arc<Sweep> {
     // One at a time, since two would take each other's first look for their own.
     let sweeping = SWEEPING.lock().unwrap_or_else(PoisonError::into_inner);
     let (at, start) = (SystemTime::now(), clock::ticks());
-    let mut counts = Counts::new(start);
+    let (mut counts, steps) = (Counts::new(start), Steps::new(ages::young()));
     for slab in 0..slab::slabs() {
         for (place, record) in slab::records(slab).iter().enumerate() {
             let Some(look) = record.look() else { continue };
-            let verdicts = Verdicts {
-                orphaned: verdict(slab, place, &look),
-                overstayed: overstays(record, &look),
-            };
-            counts.add(&look, verdicts);
+            let mut verdicts = Verdicts::default();
+            if look.flags & (flag::SCOPED | flag::LIMITED) != 0 {
+                verdicts = by_extra(record, look.id, clock::between(look.born, start));
+            }
+            verdicts.orphaned = verdict(slab, place, &look);
+            counts.add(&look, verdicts, &steps);
             if look.flags & flag::LONG_LIVED != 0 && counts.long_lived.len() < MOST_LONG_LIVED {
                 let id = TaskId::new(look.id);
                 counts.long_lived.extend(id.map(|id| Spot { id, slab, place }));
             }
         }
     }
-    let sweep = Arc::new(counts.finish(at, clock::between(start, clock::ticks())));
+    let sweep = Arc::new(counts.finish(at, clock::between(start, clock::ticks()), steps.young()));
     drop(sweeping);
     *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&sweep));
     slab::trim();
@@ -172,19 +209,30 @@ fn verdict(slab: usize, place: usize, look: &Look) -> bool {
     orphaned
 }
 
-/// Whether the task has outlived its scope. Only a task that is in one has its `Extra` looked at.
-fn overstays(record: &Record, look: &Look) -> bool {
-    look.flags & flag::SCOPED != 0
-        && record.pin(look.id, |extra| {
-            extra.scope().is_some_and(|scope| scope.overstays())
-        }) == Some(true)
+/// What follows from the scope of a task and from what it declared. Few have an `Extra` that says either: out of the way
+/// of the others; and not handed the look, of which all would have to be put together then.
+#[inline(never)]
+fn by_extra(record: &Record, id: u64, age: Duration) -> Verdicts {
+    let verdicts = record.pin(id, |extra| Verdicts {
+        orphaned: false,
+        overstayed: extra.scope().is_some_and(|scope| scope.overstays()),
+        overdue: is_overdue(extra.facts.max_lifetime, age),
+    });
+    verdicts.unwrap_or_default()
 }
 
 /// What a sweep says of one task.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Verdicts {
     orphaned: bool,
     overstayed: bool,
+    overdue: bool,
+}
+
+impl Verdicts {
+    fn any(self) -> bool {
+        self.orphaned || self.overstayed || self.overdue
+    }
 }
 
 static SWEEPING: Mutex<()> = Mutex::new(());
@@ -203,11 +251,19 @@ struct Counts {
     now: u64,
     kinds: Vec<Count>,
     /// By hash of kind and site, with free places behind; at most `SITES` are taken.
-    sites: Vec<Option<(u16, &'static Location<'static>, Count)>>,
+    sites: Vec<Option<Site>>,
     taken: usize,
     elsewhere: u64,
     long_lived: Vec<Spot>,
     roots: [u64; RUNTIMES],
+}
+
+#[derive(Clone)]
+struct Site {
+    kind: u16,
+    spawned_at: &'static Location<'static>,
+    count: Count,
+    ages: Ages,
 }
 
 #[derive(Clone, Copy)]
@@ -215,6 +271,7 @@ struct Count {
     states: [u64; State::ALL.len()],
     orphaned: u64,
     overstayed: u64,
+    overdue: u64,
     /// When the oldest was spawned.
     born: u64,
 }
@@ -224,21 +281,27 @@ impl Count {
         states: [0; State::ALL.len()],
         orphaned: 0,
         overstayed: 0,
+        overdue: 0,
         born: u64::MAX,
     };
 
+    #[inline]
     fn add(&mut self, state: State, verdicts: Verdicts, born: u64) {
         self.states[state as usize] += 1;
         // Few have a verdict, and few are older than the oldest so far: a branch is cheaper here than a store.
-        if verdicts.orphaned {
-            self.orphaned += 1;
-        }
-        if verdicts.overstayed {
-            self.overstayed += 1;
+        if verdicts.any() {
+            self.judge(verdicts);
         }
         if born < self.born {
             self.born = born;
         }
+    }
+
+    #[cold]
+    fn judge(&mut self, verdicts: Verdicts) {
+        self.orphaned += u64::from(verdicts.orphaned);
+        self.overstayed += u64::from(verdicts.overstayed);
+        self.overdue += u64::from(verdicts.overdue);
     }
 }
 
@@ -256,7 +319,7 @@ impl Counts {
     }
 
     #[inline]
-    fn add(&mut self, look: &Look, verdicts: Verdicts) {
+    fn add(&mut self, look: &Look, verdicts: Verdicts, steps: &Steps) {
         let known = look.flags & (flag::PASS | flag::FOREIGN) == 0;
         let state = if look.phase == RUNNING {
             State::Running
@@ -270,8 +333,17 @@ impl Counts {
             self.kinds.resize(kind + 1, Count::NONE);
         }
         self.kinds[kind].add(state, verdicts, look.born);
+        let now = self.now;
         match self.site(look) {
-            Some(count) => count.add(state, verdicts, look.born),
+            Some(site) => {
+                site.count.add(state, verdicts, look.born);
+                // Few are old, as a rule; only those are looked at more closely.
+                let age = now.saturating_sub(look.born);
+                let judged = verdicts.any() || look.flags & flag::LONG_LIVED != 0;
+                if steps.is_old(age) && !judged {
+                    site.ages.add_ticks(age, now.saturating_sub(look.last), steps);
+                }
+            }
             None => self.elsewhere += 1,
         }
         // What a runtime counts as a task of its own, too.
@@ -282,27 +354,57 @@ impl Counts {
     }
 
     #[inline]
-    fn site(&mut self, look: &Look) -> Option<&mut Count> {
+    fn site(&mut self, look: &Look) -> Option<&mut Site> {
         let site = look.site?;
         let hash =
             (std::ptr::from_ref(site).addr() >> 3 ^ usize::from(look.kind) << 7).wrapping_mul(0x9e37_79b9);
         let mut at = (hash >> 8) % PLACES;
         loop {
             match &self.sites[at] {
-                Some((kind, known, _)) if *kind == look.kind && std::ptr::eq(*known, site) => break,
+                Some(known) if known.kind == look.kind && std::ptr::eq(known.spawned_at, site) => break,
                 Some(_) => at = (at + 1) % PLACES,
                 None if self.taken < SITES => {
-                    self.sites[at] = Some((look.kind, site, Count::NONE));
+                    self.sites[at] = Some(Site {
+                        kind: look.kind,
+                        spawned_at: site,
+                        count: Count::NONE,
+                        ages: Ages::default(),
+                    });
                     self.taken += 1;
                     break;
                 }
                 None => return None,
             }
         }
-        self.sites[at].as_mut().map(|(_, _, count)| count)
+        self.sites[at].as_mut()
     }
 
-    fn finish(self, at: SystemTime, took: Duration) -> Sweep {
+    /// Sites in their order, each once.
+    fn sites(&self) -> Vec<SiteStates> {
+        let mut sites: Vec<SiteStates> = (self.sites.iter().flatten())
+            .map(|site| SiteStates {
+                kind: KindId::from_index(site.kind),
+                spawned_at: site.spawned_at,
+                live: site.count.states.iter().sum(),
+                orphaned: site.count.orphaned,
+                overstayed: site.count.overstayed,
+                overdue: site.count.overdue,
+                oldest: clock::between(site.count.born, self.now),
+                ages: site.ages.clone(),
+            })
+            .collect();
+        sites.sort_unstable_by_key(|site| (site.kind, site.spawned_at));
+        sites.dedup_by(|again, first| {
+            let same = (again.kind, again.spawned_at) == (first.kind, first.spawned_at);
+            if same {
+                first.merge(again);
+            }
+            same
+        });
+        sites
+    }
+
+    fn finish(self, at: SystemTime, took: Duration, young: Duration) -> Sweep {
         let age = |count: &Count| clock::between(count.born, self.now);
         let kinds = self
             .kinds
@@ -320,21 +422,14 @@ impl Counts {
                     states: count.states,
                     orphaned: count.orphaned,
                     overstayed: count.overstayed,
+                    overdue: count.overdue,
                     oldest: age(count),
                 })
                 .collect(),
-            sites: (self.sites.iter().flatten())
-                .map(|(kind, spawned_at, count)| SiteStates {
-                    kind: KindId::from_index(*kind),
-                    spawned_at,
-                    live: count.states.iter().sum(),
-                    orphaned: count.orphaned,
-                    overstayed: count.overstayed,
-                    oldest: age(count),
-                })
-                .collect(),
+            sites: self.sites(),
             elsewhere: self.elsewhere,
             long_lived: self.long_lived,
+            young,
             roots,
         }
     }

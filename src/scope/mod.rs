@@ -75,6 +75,7 @@ pub use reason::{Cause, Reason};
 pub use report::{CleanupFault, Fate, Fault, Late, Report};
 pub use standing::{DEFAULT_GRACE, ScopeState};
 pub use try_join::JoinFailure;
+pub(crate) use view::{Alive, members};
 pub use view::{MAX_SHOWN, ScopeRow, Scopes, all, open};
 
 use cleanup::Cleanup;
@@ -356,6 +357,18 @@ impl Scope {
             }
         }
         stages
+    }
+
+    /// A future that stays with whoever polls it, and is in this scope, so that what it spawns is so as well.
+    pub(crate) fn wrap<F: Future>(
+        &self,
+        kind: KindId,
+        future: F,
+        site: &'static Location<'static>,
+    ) -> Tracked<F> {
+        let task = Tracked::new(future, kind, 0, site);
+        task.admit(|newcomer| self.node.admit(newcomer));
+        task
     }
 
     fn of(node: &Arc<Node>) -> Self {

@@ -252,6 +252,10 @@ impl Inner {
     pub(super) fn tasks(&self) -> usize {
         self.members.len()
     }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = Arc<Member>> + '_ {
+        self.members.values().cloned()
+    }
 }
 
 impl Drop for Node {

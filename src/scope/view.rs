@@ -1,13 +1,17 @@
 //! The tree of scopes, as a reader sees it.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Scope;
 use super::node::{self, Node};
 use super::reason::Reason;
 use super::standing::ScopeState;
+use crate::task::TaskId;
+use crate::task::kind::KindId;
 
 /// How many scopes a view shows at most.
 pub const MAX_SHOWN: usize = 100_000;
@@ -73,6 +77,31 @@ pub fn all(limit: usize) -> Scopes {
         }
     }
     Scopes { total, scopes }
+}
+
+/// A task of a scope, or of one in it.
+#[derive(Clone, Debug)]
+pub(crate) struct Alive {
+    pub(crate) id: Option<TaskId>,
+    pub(crate) kind: KindId,
+    pub(crate) spawned_at: Option<&'static Location<'static>>,
+    pub(crate) blocks: bool,
+}
+
+/// The tasks that are alive in a scope and in those in it, the oldest first.
+pub(crate) fn members(scope: &Scope) -> Vec<Alive> {
+    let mut found = Vec::new();
+    for node in scope.node().subtree() {
+        found.extend(node.lock().members());
+    }
+    found.sort_by_key(|member| member.key);
+    let view = |member: &Arc<node::Member>| Alive {
+        id: member.id,
+        kind: member.kind,
+        spawned_at: member.site,
+        blocks: member.blocks,
+    };
+    found.iter().map(view).collect()
 }
 
 /// How many scopes there are that are not closed.

@@ -48,7 +48,7 @@ impl Dump {
                 return;
             };
             if self.wanted.wants(&row) {
-                RowView::from(&row).write(piece);
+                RowView::live(&row, &self.wanted.leaks).write(piece);
                 piece.push(b'\n');
                 self.left -= 1;
             }

@@ -87,6 +87,9 @@ mod tests {
             r#"{"event":"heartbeat","silent_seconds":1.5}"#,
             r#"{"event":"overdue","silent_seconds":1.5}"#,
             r#"{"event":"lost_wakeup","waiting_at":"recv","idle_seconds":1.5}"#,
+            r#"{"event":"leaked","verdict":"orphaned","spawned_at":"src/a.rs:1:2","tasks":3,"evidence":"no waker"}"#,
+            r#"{"event":"leak_suspected","spawned_at":"src/a.rs:1:2","tasks":3,"evidence":"older than all others"}"#,
+            r#"{"event":"leak_resolved","verdict":"orphaned","spawned_at":"src/a.rs:1:2","lasted_seconds":1.5}"#,
             r#"{"event":"shutdown_initiated","cause":"SIGTERM"}"#,
             r#"{"event":"shutdown_complete","took_seconds":1.5,"survivors":7}"#,
         ];

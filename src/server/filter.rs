@@ -1,10 +1,12 @@
 //! Which rows `/debug/tasks` shows, in what order and how many.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::query::{Query, bad};
 use super::refusal::Refusal;
+use crate::leak::{self, Leaks, Verdict};
 use crate::registry::Row;
 use crate::task::kind::{self, KindId};
 use crate::task::{MAX_KIND_BYTES, State};
@@ -113,24 +115,11 @@ impl Filter {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Verdict {
-    Orphaned,
-    Overstayed,
-}
-
-impl Verdict {
-    fn is_said_of(self, row: &Row) -> bool {
-        match self {
-            Self::Orphaned => row.orphaned,
-            Self::Overstayed => row.overstayed,
-        }
-    }
-}
-
 /// Which rows are wanted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Wanted {
+    /// What is suspected, of one look for all rows.
+    pub(super) leaks: Arc<Leaks>,
     kind: Option<Option<KindId>>,
     state: Option<State>,
     verdict: Option<Verdict>,
@@ -141,17 +130,10 @@ impl Wanted {
     fn parse(query: &Query) -> Result<Self, Refusal> {
         let kind = parse_kind(query)?;
         let state = query.word("state", STATES)?;
-        let verdict = match query.word("verdict", VERDICTS)? {
-            Some(None) => {
-                let verdict = query.get("verdict").unwrap_or_default();
-                return Err(Refusal::not_implemented(format!(
-                    "`verdict={verdict}` needs the leak rules, which this version does not have yet: it has orphaned and overstayed"
-                )));
-            }
-            verdict => verdict.flatten(),
-        };
+        let verdict = query.word("verdict", &Verdict::ALL.map(|verdict| (verdict.name(), verdict)))?;
         let min_age = query.time("min_age")?.unwrap_or_default();
         Ok(Self {
+            leaks: leak::groups(),
             kind,
             state,
             verdict,
@@ -162,8 +144,17 @@ impl Wanted {
     pub(super) fn wants(&self, row: &Row) -> bool {
         self.kind.is_none_or(|kind| kind == Some(row.kind))
             && self.state.is_none_or(|state| state == row.state)
-            && self.verdict.is_none_or(|verdict| verdict.is_said_of(row))
+            && self.verdict.is_none_or(|verdict| self.has(row, verdict))
             && row.age >= self.min_age
+    }
+
+    fn has(&self, row: &Row, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Orphaned => row.orphaned,
+            Verdict::Overstayed => row.overstayed,
+            Verdict::Overdue => row.overdue,
+            Verdict::Suspected => self.leaks.suspects(row),
+        }
     }
 }
 
@@ -210,14 +201,6 @@ const STATES: &[(&str, State)] = &[
     ("idle", State::Idle),
     ("scheduled", State::Scheduled),
     ("running", State::Running),
-];
-
-/// Verdicts; `None` for those that this version does not give.
-const VERDICTS: &[(&str, Option<Verdict>)] = &[
-    ("orphaned", Some(Verdict::Orphaned)),
-    ("overstayed", Some(Verdict::Overstayed)),
-    ("overdue", None),
-    ("suspected", None),
 ];
 
 const SORTS: &[(&str, Sort)] = &[

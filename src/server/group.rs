@@ -11,6 +11,7 @@ use super::row::Place;
 use super::time::seconds;
 #[cfg(feature = "profile")]
 use super::waiting::PointsView;
+use crate::leak::Leaks;
 #[cfg(feature = "profile")]
 use crate::profile::dump::Waits;
 use crate::registry::Row;
@@ -19,8 +20,9 @@ use crate::task::kind::KindId;
 
 /// Groups as they add up; at most [`MAX_ROWS`] of them.
 #[derive(Debug)]
-pub(super) struct Groups {
+pub(super) struct Groups<'a> {
     by: GroupBy,
+    leaks: &'a Leaks,
     groups: HashMap<Key, Group>,
     /// Tasks that found no group.
     elsewhere: u64,
@@ -41,6 +43,8 @@ struct Group {
     states: States,
     orphaned: u64,
     overstayed: u64,
+    overdue: u64,
+    suspected: u64,
     #[serde(rename = "oldest_seconds", serialize_with = "seconds")]
     oldest: Duration,
     #[serde(rename = "busy_seconds", serialize_with = "seconds")]
@@ -83,10 +87,11 @@ fn points<S: serde::Serializer>(waits: &Waits, serializer: S) -> Result<S::Ok, S
     PointsView(waits).serialize(serializer)
 }
 
-impl Groups {
-    pub(super) fn new(by: GroupBy) -> Self {
+impl<'a> Groups<'a> {
+    pub(super) fn new(by: GroupBy, leaks: &'a Leaks) -> Self {
         Self {
             by,
+            leaks,
             groups: HashMap::new(),
             elsewhere: 0,
         }
@@ -123,6 +128,8 @@ impl Groups {
         }
         group.orphaned += u64::from(row.orphaned);
         group.overstayed += u64::from(row.overstayed);
+        group.overdue += u64::from(row.overdue);
+        group.suspected += u64::from(self.leaks.suspects(row));
         group.oldest = group.oldest.max(row.age);
         group.busy = group.busy.saturating_add(row.busy);
     }

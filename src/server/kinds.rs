@@ -115,6 +115,7 @@ struct Swept {
     states: States,
     orphaned: u64,
     overstayed: u64,
+    overdue: u64,
     #[serde(serialize_with = "seconds")]
     oldest_seconds: Duration,
 }
@@ -166,6 +167,7 @@ impl Swept {
             },
             orphaned: seen.orphaned,
             overstayed: seen.overstayed,
+            overdue: seen.overdue,
             oldest_seconds: seen.oldest,
         }
     }

@@ -12,13 +12,15 @@
 //! | `GET /debug/scopes` | the tree of [scopes](crate::scope), each before those in it: `limit=` |
 //! | `GET /debug/events` | the last [events](crate::event), oldest first: see below |
 //! | `GET /debug/supervisors` | the [supervisors](crate::supervisor), each before those in it, with their children: `limit=` |
+//! | `GET /debug/leaks` | groups of tasks with a [verdict](crate::leak) and what speaks for it: `verdict=`, `limit=`, `format=json\|text` |
+//! | `GET /debug/leaks/captures` | what was known at the moment of a [spike](crate::leak); `/{number}` is one of them, to be saved |
 //! | `GET /debug/pprof/` | which profiles there are |
 //! | `GET /debug/pprof/tasks`, also as `goroutine` | live tasks by await point: see below |
 //! | `GET /debug/pprof/taskleak`, also as `goroutineleak` | the same, only tasks with a verdict |
 //! | `GET /debug/pprof/{either}/flamegraph` | the same as a picture, SVG |
 //! | `GET /debug/pprof/threadcreate`, `cmdline`, `symbol` | OS threads (Linux); the command line, where [allowed](Settings::show_command_line); no symbols |
 //!
-//! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned|overstayed`,
+//! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned|overstayed|overdue|suspected`,
 //! `min_age=SECONDS` (also `500ms`, `30s`, `5m`, `2h`), `sort=age|idle|busy|polls|wakes|self_wakes|wakers|future_bytes` (largest first),
 //! `limit=N` and `group_by=kind|spawned_at`. It answers `{"sampled_at", "total", "truncated", "tasks"}`: `total`
 //! counts all that match, of which at most `limit` are shown (by default [`DEFAULT_ROWS`], at most [`MAX_ROWS`]).
@@ -58,6 +60,7 @@
 //! # let _: axum::Router = app;
 //! ```
 
+mod captures;
 mod connection;
 mod dump;
 mod event_json;
@@ -69,6 +72,7 @@ mod group;
 mod guard;
 mod health;
 mod kinds;
+mod leaks;
 mod metrics;
 mod page;
 mod pprof;
@@ -193,6 +197,9 @@ pub fn router(settings: &Settings) -> Router {
         .route("/debug/scopes", get(scopes::scopes))
         .route("/debug/events", get(events::events))
         .route("/debug/supervisors", get(supervisors::supervisors))
+        .route("/debug/leaks", get(leaks::leaks))
+        .route("/debug/leaks/captures", get(captures::all))
+        .route("/debug/leaks/captures/{number}", get(captures::one))
         .route("/debug/pprof", get(pprof::to_index))
         .route("/debug/pprof/", get(pprof::index))
         .route("/debug/pprof/{*profile}", get(pprof::profile))

@@ -159,7 +159,7 @@ impl Blocks {
                 }
                 Next::Task(at) => {
                     if let Some(task) = self.dump.tasks.get(at) {
-                        text::block(task, &mut piece);
+                        text::block(task, &self.dump.leaks, &mut piece);
                         Next::Task(at + 1)
                     } else {
                         piece.push_str(&text::foot(&self.dump));

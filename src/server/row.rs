@@ -12,6 +12,7 @@ use super::text::{write_number, write_seconds, write_string};
 use super::time::write_utc;
 #[cfg(feature = "profile")]
 use super::waiting::PointsView;
+use crate::leak::{Leaks, Verdict};
 #[cfg(feature = "profile")]
 use crate::profile::dump::Waits;
 use crate::registry::{Exit, Row};
@@ -48,8 +49,9 @@ pub(super) struct RowView<'a> {
     waits: Option<&'a Waits>,
 }
 
-impl<'a> From<&'a Row> for RowView<'a> {
-    fn from(row: &'a Row) -> Self {
+impl<'a> RowView<'a> {
+    /// The row of a live task.
+    pub(super) fn live(row: &'a Row, leaks: &Leaks) -> Self {
         Self {
             id: row.id.get(),
             kind: row.kind.name(),
@@ -71,7 +73,7 @@ impl<'a> From<&'a Row> for RowView<'a> {
             spawned_at: row.spawned_at,
             future_bytes: row.future_bytes,
             attributes: Attributes(&row.attributes),
-            verdict: row.verdict(),
+            verdict: Verdict::of(row, leaks).map(Verdict::name),
             nature: row.nature.name(),
             sampled_at: row.sampled_at,
             #[cfg(feature = "profile")]

@@ -20,6 +20,7 @@ use super::refusal::{JSON, Refusal, shown};
 use super::row::RowView;
 #[cfg(feature = "profile")]
 use super::waiting::{self, Points};
+use crate::leak;
 #[cfg(feature = "profile")]
 use crate::profile::dump::Waits;
 use crate::registry::{self, Row};
@@ -38,7 +39,7 @@ pub(super) async fn list(headers: HeaderMap, RawQuery(query): RawQuery) -> Resul
         Shape::Sorted(sort) => answer(largest(&filter, sort).await, &filter, streams).await,
         Shape::Grouped(by) => {
             let (at, mut total) = (SystemTime::now(), 0usize);
-            let mut groups = Groups::new(by);
+            let mut groups = Groups::new(by, &filter.wanted.leaks);
             match by {
                 #[cfg(feature = "profile")]
                 GroupBy::WaitingAt => {
@@ -117,7 +118,7 @@ async fn write_one(row: &Row, body: &mut Vec<u8>) {
     {
         let points = Points::of([row].into_iter()).await.unwrap_or_default();
         let waits = points.get(row.id);
-        RowView::from(row).waiting(waits).write(body);
+        RowView::live(row, &leak::groups()).waiting(waits).write(body);
         body.pop();
         body.extend_from_slice(b",\"waits\":");
         let others = Waits::NotAsked("a dump of other tasks is under way");
@@ -125,7 +126,7 @@ async fn write_one(row: &Row, body: &mut Vec<u8>) {
         body.push(b'}');
     }
     #[cfg(not(feature = "profile"))]
-    RowView::from(row).write(body);
+    RowView::live(row, &leak::groups()).write(body);
 }
 
 /// Rows, the first of them with where their tasks wait.
@@ -135,15 +136,19 @@ async fn write_one(row: &Row, body: &mut Vec<u8>) {
 )]
 async fn answer(found: Found, filter: &Filter, streams: bool) -> Result<Response, Refusal> {
     let Found { rows, total, at } = found;
+    let leaks = &filter.wanted.leaks;
     #[cfg(feature = "profile")]
     let points = match filter.stacks {
         0 => Points::default(),
         stacks => Points::of(rows.iter().take(stacks)).await?,
     };
     #[cfg(feature = "profile")]
-    let write = |row: &Row, body: &mut Vec<u8>| RowView::from(row).waiting(points.get(row.id)).write(body);
+    let write = |row: &Row, body: &mut Vec<u8>| {
+        let waits = points.get(row.id);
+        RowView::live(row, leaks).waiting(waits).write(body);
+    };
     #[cfg(not(feature = "profile"))]
-    let write = |row: &Row, body: &mut Vec<u8>| RowView::from(row).write(body);
+    let write = |row: &Row, body: &mut Vec<u8>| RowView::live(row, leaks).write(body);
     if streams {
         return Ok(lines(&rows, write));
     }

@@ -11,6 +11,7 @@
 //! 3. `last` of any [`Buckets`] is below [`BUCKETS`], the number of its counts and of the ranges of a [`Scale`].
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::Outcome;
 use crate::clock;
@@ -50,7 +51,7 @@ pub(crate) const LIFETIME_BOUNDS: [u64; BOUNDS] = [
 pub(crate) const SLOW_POLL: u64 = 10_000_000;
 
 pub(crate) const BOUNDS: usize = 11;
-const BUCKETS: usize = BOUNDS + 1;
+pub(crate) const BUCKETS: usize = BOUNDS + 1;
 const OUTCOMES: usize = 4;
 
 /// What one thread counts for one kind; or what no living thread does.
@@ -267,6 +268,21 @@ impl Histogram {
             .iter()
             .skip(longer)
             .fold(0, |sum, count| sum.wrapping_add(*count))
+    }
+
+    /// Counts a duration, for who counts tasks in other ways than the registry.
+    pub fn record(&mut self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = self.bounds.partition_point(|&bound| bound < nanos);
+        if let Some(count) = self.counts.get_mut(bucket) {
+            *count = count.wrapping_add(1);
+        }
+        self.ticks = self.ticks.wrapping_add(clock::ticks_in(nanos));
+    }
+
+    /// Counts by bucket; one bucket is above the last bound.
+    pub(crate) fn counts(&self) -> &[u64; BUCKETS] {
+        &self.counts
     }
 
     /// Adds another one with the same bounds.

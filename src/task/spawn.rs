@@ -286,6 +286,7 @@ impl<C> Builder<C> {
     /// Says how long the task lives at most; one that lives longer is overdue. By default, there is no limit.
     pub fn max_lifetime(mut self, limit: Duration) -> Self {
         self.facts.max_lifetime = Some(limit);
+        self.flags |= flag::LIMITED;
         self
     }
 

@@ -57,6 +57,12 @@ pub(crate) async fn get_lines(path: &str) -> Answer {
     ask(router(), request.header("accept", "application/x-ndjson")).await
 }
 
+/// The same, for a media type.
+pub(crate) async fn ask_for(path: &str, accept: &str) -> Answer {
+    let request = Request::get(path).header("host", "localhost");
+    ask(router(), request.header("accept", accept)).await
+}
+
 pub(crate) fn router() -> Router {
     server::router(&Settings::new())
 }

@@ -27,6 +27,7 @@ mod guards;
 #[cfg(tokio_unstable)]
 mod hooks;
 mod layering;
+mod leaks;
 #[cfg(feature = "prometheus")]
 mod metrics;
 mod moved;

@@ -126,7 +126,7 @@ metrics! {
     LOST_WAKEUPS = Counter "lifespan_lost_wakeups_total" ["kind"] ""
         "Tasks that waited for what had come, without a wake, as a dump of await points has found.";
     TASKS_LEAKED = Gauge "lifespan_tasks_leaked" ["kind", "verdict", "spawned_at"] ""
-        "Tasks with a verdict (orphaned or overstayed) at the last sweep, by spawn site: the 20 sites with most of them, the rest as other.";
+        "Tasks with a verdict (orphaned, overstayed, overdue or suspected) at the last sweep, by spawn site: the 20 sites with most of them, the rest as other.";
     SCOPE_OPEN = Gauge "lifespan_scope_open" [] ""
         "Scopes that exist and are not closed.";
     POOL_WORKERS = Gauge "lifespan_pool_workers" ["pool"] ""

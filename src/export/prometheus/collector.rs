@@ -11,6 +11,7 @@ use super::family::{Family, float};
 use super::{leaked, scrape, supervisors};
 use crate::config;
 use crate::event;
+use crate::leak;
 use crate::registry::{self, KindSummary, Sweep};
 use crate::scope;
 use crate::shutdown;
@@ -201,7 +202,7 @@ fn of_sweep(sweep: &Sweep) -> Vec<Family> {
             &catalogue::SWEEP_TIMESTAMP,
             since_epoch.unwrap_or_default().as_secs_f64(),
         ),
-        leaked::family(sweep),
+        leaked::family(sweep, &leak::groups()),
         Family::single(&catalogue::SWEEP_SECONDS, sweep.took.as_secs_f64()),
     ]
 }

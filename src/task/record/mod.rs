@@ -109,6 +109,8 @@ pub(crate) mod flag {
     pub(crate) const LOCAL: u16 = 1 << 9;
     /// The `Extra` says which scope it runs in.
     pub(crate) const SCOPED: u16 = 1 << 10;
+    /// The `Extra` says how long it lives at most.
+    pub(crate) const LIMITED: u16 = 1 << 12;
 }
 
 /// One task's facts. The first line is written by polls and wakes, most of the second once.
