@@ -4,6 +4,8 @@
 
 #[cfg(feature = "server")]
 mod agent;
+#[cfg(feature = "prometheus")]
+mod alerting;
 #[cfg(all(feature = "profile", target_os = "linux"))]
 mod awaits;
 #[cfg(feature = "prometheus")]

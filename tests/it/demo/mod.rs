@@ -4,6 +4,6 @@
 #[cfg(unix)]
 mod end;
 mod faults;
-mod process;
+pub(crate) mod process;
 mod service;
 mod usage;

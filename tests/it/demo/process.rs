@@ -13,16 +13,16 @@ use tokio::time::Instant;
 use crate::client::{Answer, get_from, send};
 
 /// A demo with ports of its own, until it is dropped.
-pub(super) struct Demo {
+pub(crate) struct Demo {
     process: Process,
     output: Receiver<String>,
     errors: Option<JoinHandle<String>>,
-    pub(super) agent: SocketAddr,
-    pub(super) app: SocketAddr,
+    pub(crate) agent: SocketAddr,
+    pub(crate) app: SocketAddr,
 }
 
 impl Demo {
-    pub(super) fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut process = demo(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -113,7 +113,7 @@ impl Demo {
 }
 
 /// A child that does not outlive its test.
-pub(super) struct Process(pub(super) Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
