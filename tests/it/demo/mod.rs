@@ -6,4 +6,5 @@ mod end;
 mod faults;
 mod process;
 mod service;
+mod supervision;
 mod usage;
