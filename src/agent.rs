@@ -19,6 +19,10 @@
 //! | `LIFESPAN_TOKEN` | the token that they ask for | none |
 //! | `LIFESPAN_ALLOWED_HOSTS` | names of this host, between commas; they add to the builder's | none |
 //! | `LIFESPAN_DISABLED` | `1` records nothing | recording is on |
+//! | `LIFESPAN_DUMP_SIGNAL` | `SIGUSR1`, `SIGUSR2` or `SIGQUIT`: the agent writes a dump of all tasks | none |
+//! | `LIFESPAN_DUMP_REQUEST` | a path: it writes one when a file appears there | none |
+//! | `LIFESPAN_DUMP_PANIC` | `1`: it writes one when a task has panicked | none |
+//! | `LIFESPAN_DUMP_FILE` | where it writes them | standard error |
 //!
 //! An address that other machines can reach is refused without a token.
 
@@ -29,14 +33,19 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::background::Background;
-#[cfg(feature = "server")]
 use crate::background::Job;
 use crate::config;
+#[cfg(feature = "profile")]
+use crate::config::DumpEnvironment;
 #[cfg(feature = "server")]
 use crate::config::Environment;
 use crate::error::Error;
+#[cfg(feature = "profile")]
+use crate::profile::{dump, lost};
 use crate::registry;
 
+#[cfg(feature = "profile")]
+mod dumps;
 #[cfg(feature = "server")]
 mod endpoints;
 
@@ -44,9 +53,13 @@ mod endpoints;
 use endpoints::{Endpoints, Requested};
 
 pub use crate::background::STOP_LIMIT;
+#[cfg(feature = "profile")]
+pub use crate::config::DumpSignal;
 pub use crate::config::{DEFAULT_LISTEN, DEFAULT_METRICS_KINDS, MAX_TOKEN_BYTES};
 pub use crate::readiness::{Hold, Readiness};
 pub use crate::registry::DEFAULT_EXITS;
+#[cfg(feature = "profile")]
+pub use dumps::{Dumps, MAX_DUMP_BYTES, MAX_STDERR_BYTES};
 
 /// How many exits can be kept at most.
 pub const MAX_EXITS: usize = 100_000;
@@ -72,6 +85,8 @@ pub struct Agent {
     background: Result<Background, Error>,
     #[cfg(feature = "server")]
     endpoints: Result<Endpoints, Error>,
+    #[cfg(feature = "profile")]
+    dumps: Result<(), Error>,
 }
 
 impl Agent {
@@ -85,6 +100,8 @@ impl Agent {
             strict: false,
             #[cfg(feature = "server")]
             requested: Requested::default(),
+            #[cfg(feature = "profile")]
+            dumps: Dumps::new(),
         }
     }
 
@@ -112,6 +129,8 @@ impl Agent {
             recording,
             thread: part(self.background.as_ref().err()),
             server,
+            #[cfg(feature = "profile")]
+            dumps: part(self.dumps.as_ref().err()),
             panics: self
                 .background
                 .as_ref()
@@ -161,6 +180,8 @@ pub struct Builder {
     strict: bool,
     #[cfg(feature = "server")]
     requested: Requested,
+    #[cfg(feature = "profile")]
+    dumps: Dumps,
 }
 
 impl Builder {
@@ -219,6 +240,21 @@ impl Builder {
         self
     }
 
+    /// Whether `/debug/pprof/cmdline` shows the command line, which can hold secrets. By default, it does not.
+    #[cfg(feature = "server")]
+    pub fn show_command_line(mut self, shown: bool) -> Self {
+        self.requested.command_line = shown;
+        self
+    }
+
+    /// When to write a dump of all tasks unasked, for when nobody can ask over HTTP any more. By default, when the
+    /// environment says so: see [the settings](self).
+    #[cfg(feature = "profile")]
+    pub fn dumps(mut self, dumps: Dumps) -> Self {
+        self.dumps = dumps;
+        self
+    }
+
     /// How many of the last exits the process keeps, at most [`MAX_EXITS`]. By default, [`DEFAULT_EXITS`].
     pub fn exits(mut self, exits: usize) -> Self {
         self.exits = Some(exits.min(MAX_EXITS));
@@ -257,7 +293,13 @@ impl Builder {
         let strict = self.strict;
         let agent = self.start_open();
         let status = agent.status();
-        for (part, state) in [("thread", &status.thread), ("server", &status.server)] {
+        let parts = [
+            ("thread", &status.thread),
+            ("server", &status.server),
+            #[cfg(feature = "profile")]
+            ("dumps", &status.dumps),
+        ];
+        for (part, state) in parts {
             let Part::Off(error) = state else { continue };
             if error.is_absent() {
                 continue;
@@ -283,13 +325,24 @@ impl Builder {
             registry::watch(runtime);
         }
         #[cfg(feature = "server")]
-        let (endpoints, jobs): (_, Vec<(_, Job)>) =
+        let (endpoints, server): (_, Vec<(_, Job)>) =
             match Endpoints::open(&self.requested, Environment::of_process(), &self.readiness) {
                 Ok((endpoints, job)) => (Ok(endpoints), vec![("server", job)]),
                 Err(error) => (Err(error), Vec::new()),
             };
-        #[cfg(not(feature = "server"))]
-        let jobs = Vec::new();
+        let jobs: Vec<(_, Job)> = vec![
+            #[cfg(feature = "profile")]
+            ("lost wakeups", Box::new(|stop| Box::pin(lost::watch(stop)))),
+            #[cfg(feature = "profile")]
+            ("stacks", Box::new(|stop| Box::pin(dump::rest(stop)))),
+        ];
+        #[cfg(feature = "server")]
+        let jobs: Vec<(_, Job)> = server.into_iter().chain(jobs).collect();
+        #[cfg(feature = "profile")]
+        let (dumps, jobs) = match dumps::watching(&self.dumps, DumpEnvironment::of_process()) {
+            Ok(job) => (Ok(()), jobs.into_iter().chain([("dumps", job)]).collect()),
+            Err(error) => (Err(error), jobs),
+        };
         let background = Background::start(jobs);
         Agent {
             service: self.service,
@@ -299,6 +352,11 @@ impl Builder {
                 Ok(_) => endpoints,
                 // Without a thread nobody answers.
                 Err(error) => endpoints.and_then(|_| Err(error.clone())),
+            },
+            #[cfg(feature = "profile")]
+            dumps: match &background {
+                Ok(_) => dumps,
+                Err(error) => dumps.and_then(|()| Err(error.clone())),
             },
             background,
         }
@@ -315,6 +373,9 @@ pub struct Status {
     pub thread: Part,
     /// The endpoints.
     pub server: Part,
+    /// The dumps that are written unasked; off unless something is to make the agent write them.
+    #[cfg(feature = "profile")]
+    pub dumps: Part,
     /// How often a part of the agent panicked, and was started anew.
     pub panics: u64,
     /// What became of connections to the endpoints.

@@ -151,7 +151,7 @@ impl Stop {
         let _ = self.0.wait_for(|stopped| *stopped).await;
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         *self.0.borrow()
     }
 }

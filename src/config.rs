@@ -3,9 +3,15 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
+#[cfg(feature = "profile")]
+mod dumps;
 #[cfg(feature = "server")]
 mod endpoints;
 
+#[cfg(feature = "profile")]
+pub(crate) use dumps::DumpEnvironment;
+#[cfg(feature = "profile")]
+pub use dumps::DumpSignal;
 #[cfg(feature = "server")]
 pub(crate) use endpoints::{Environment, parse_host, parse_token};
 

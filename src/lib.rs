@@ -37,8 +37,8 @@
 //! | any other spawner | `future.`[`tracked`](Track::tracked)`(kind)` | a future; [`root`](Tracked::root) says that it is a task's |
 //!
 //! All of them return tokio's (or std's) own handles, and a panic reaches those as before. Tasks that are to end
-//! together stand in a [`Scope`]: see [`scope`]. [`run`] ends all of a service, in order and in time: see [`shutdown`]. A *kind* is a low-cardinality
-//! name for a family of tasks: see [`Kind`].
+//! together stand in a [`Scope`]: see [`scope`]. [`run`] ends all of a service, in order and in time: see [`shutdown`].
+//! A *kind* is a low-cardinality name for a family of tasks: see [`Kind`].
 //!
 //! # What a record knows, and when
 //!
@@ -70,10 +70,11 @@
 //! |---|---|
 //! | `server` | the HTTP endpoints, served by the agent or mounted in an axum app of yours; `Executor` for hyper |
 //! | `prometheus` | a collector for the `prometheus` crate, and `/metrics` |
+//! | `profile` | `profile::dump`: where each task waits, and lost wakeups; as text, profiles for `go tool pprof`, flame graphs; brings `server` |
 //! | `cli` | the binary, with a demo service |
 //! | `full` | all of these |
 //!
-//! `otlp`, `profile`, `pprof`, `console`, `etcd` and `heap` are names of parts to come, and add nothing yet. A build with
+//! `otlp`, `pprof`, `console`, `etcd` and `heap` are names of parts to come, and add nothing yet. A build with
 //! `--cfg tokio_unstable` also tells untracked tasks by their spawn site.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -84,6 +85,8 @@ mod config;
 mod error;
 pub mod event;
 mod export;
+#[cfg(feature = "profile")]
+pub mod profile;
 mod readiness;
 pub mod registry;
 mod ring;
@@ -92,10 +95,12 @@ pub mod scope;
 pub mod server;
 pub mod shutdown;
 #[cfg(feature = "profile")]
-#[expect(dead_code, unused_imports, reason = "probes come next")]
+#[expect(dead_code, unused_imports, reason = "more of it is wanted than a dump needs")]
 mod stack;
 pub mod supervisor;
 mod task;
+#[cfg(feature = "server")]
+mod utc;
 pub mod worker;
 
 pub use agent::Agent;

@@ -1,5 +1,6 @@
 //! The `lifespan` binary: parse, run, exit code.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -15,9 +16,14 @@ fn main() -> ExitCode {
 
 /// Everything that the program can do.
 fn run(command: &cli::Command) -> ExitCode {
-    let ended = match command {
-        cli::Command::Demo(args) => demo::run(args),
-    };
+    match command {
+        cli::Command::Demo(args) => told(demo::run(args)),
+        cli::Command::Dump(args) => told(args.run().map(|()| ExitCode::SUCCESS)),
+    }
+}
+
+/// The exit code, and why it is not 0.
+fn told(ended: Result<ExitCode, impl Display>) -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(error) => {

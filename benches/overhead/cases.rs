@@ -56,7 +56,7 @@ pub(crate) enum Case {
 }
 
 /// How often a task of [`Case::Poll`] wakes itself.
-pub(crate) const WAKES: u64 = 1_000;
+const WAKES: u64 = 1_000;
 
 impl Case {
     pub(crate) const ALL: [Self; 4] = [Self::Spawn, Self::Poll, Self::PingPong, Self::Restart];

@@ -2,38 +2,47 @@
 
 use std::time::Duration;
 
-use lifespan::supervisor::{AutoShutdown, ChildSpec, Exit, Restart, Supervisor};
+use lifespan::supervisor::{ChildSpec, IntoExit, Supervisor};
 use lifespan::{Kind, Scope};
+use tokio::sync::oneshot;
 
-use crate::cases::{Case, SelfWakes, WAKES};
+use crate::cases::{Case, SelfWakes};
 
 static KIND: Kind = Kind::new("bench-child");
 
 /// One supervisor with one child does it so often; the start and the stop of the supervisor are part of it.
 pub(crate) async fn run(case: Case, ops: u64) {
-    let polls = case == Case::Poll;
-    let mut left = if polls { ops.div_ceil(WAKES) } else { ops };
+    if case == Case::Poll {
+        // One long run: a restart for each thousand polls would be most of what is measured.
+        supervise(1, move || SelfWakes(ops)).await;
+    } else {
+        supervise(ops, || std::future::ready(Err::<(), _>("it fails"))).await;
+    }
+}
+
+/// Runs a child so often; the run after the last one says so.
+async fn supervise<F>(runs: u64, run: impl Fn() -> F + Send + 'static)
+where
+    F: Future + Send + 'static,
+    F::Output: IntoExit,
+{
+    let (tell, told) = oneshot::channel();
+    let (mut left, mut tell) = (runs, Some(tell));
     let child = ChildSpec::new("child", move |_| {
-        left = left.saturating_sub(1);
-        let last = left == 0;
-        async move {
-            if polls {
-                SelfWakes(WAKES).await;
-            }
-            if last {
-                Exit::Stop
-            } else {
-                Exit::restart("it fails")
-            }
+        if left == 0
+            && let Some(tell) = tell.take()
+        {
+            tell.send(()).expect("somebody waits");
         }
+        left = left.saturating_sub(1);
+        run()
     });
-    Supervisor::builder("bench")
+    let supervisor = Supervisor::builder("bench")
         .intensity(u32::MAX, Duration::from_secs(1))
-        .auto_shutdown(AutoShutdown::AnySignificant)
-        .child(child.kind(&KIND).restart(Restart::Transient).significant())
+        .child(child.kind(&KIND))
         .start(&Scope::new("bench"))
         .await
-        .expect("it is valid")
-        .ended()
-        .await;
+        .expect("it is valid");
+    told.await.expect("it runs so often");
+    supervisor.stop().await;
 }

@@ -19,6 +19,7 @@ pub(super) struct Requested {
     pub(super) token: Option<String>,
     pub(super) hosts: Vec<String>,
     pub(super) metrics_kinds: usize,
+    pub(super) command_line: bool,
     pub(super) limits: Limits,
 }
 
@@ -30,6 +31,7 @@ impl Default for Requested {
             token: None,
             hosts: Vec::new(),
             metrics_kinds: config::DEFAULT_METRICS_KINDS,
+            command_line: false,
             limits: Limits {
                 connections: server::DEFAULT_MAX_CONNECTIONS,
                 header: server::DEFAULT_HEADER_TIMEOUT,
@@ -94,6 +96,7 @@ impl Endpoints {
             .access(access)
             .metrics_kinds(requested.metrics_kinds)
             .connections(requested.limits.connections)
+            .show_command_line(requested.command_line)
             .readiness(readiness.clone());
         let counts = Arc::new(Counts::default());
         let endpoints = Self {

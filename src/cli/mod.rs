@@ -1,12 +1,16 @@
-//! The command line: text to typed, once.
+//! The command line: text to typed, once; and what operators do with it.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 mod demo;
+mod diff;
+mod dump;
+mod fetch;
 
 pub(crate) use demo::DemoArgs;
+pub(crate) use dump::DumpArgs;
 
 /// What the user asked for, or what to tell instead.
 pub(crate) fn parse() -> Result<Command, Answer> {
@@ -41,6 +45,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(DemoArgs),
+    Dump(DumpArgs),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 wrong usage.";

@@ -62,7 +62,7 @@ impl Event {
     /// | level | events |
     /// |---|---|
     /// | error | `panicked`, `budget_exhausted`, `escalated`, `stuck` |
-    /// | warn | `restart_scheduled`, `stop_timed_out`, `aborted`, `overdue`; `stopped` where the outcome is failed or panicked; `shutdown_complete` with survivors |
+    /// | warn | `restart_scheduled`, `stop_timed_out`, `aborted`, `overdue`, `lost_wakeup`; `stopped` where the outcome is failed or panicked; `shutdown_complete` with survivors |
     /// | info | `spawned`, `stopped`, `heartbeat`, `shutdown_initiated`, `shutdown_complete` |
     /// | debug | `ready`, `stopping` |
     #[must_use]
@@ -75,7 +75,8 @@ impl Event {
             Self::RestartScheduled { .. }
             | Self::StopTimedOut { .. }
             | Self::Aborted
-            | Self::Overdue { .. } => LogLevel::Warn,
+            | Self::Overdue { .. }
+            | Self::LostWakeup { .. } => LogLevel::Warn,
             Self::Stopped { outcome, .. } => match outcome {
                 Outcome::Failed | Outcome::Panicked => LogLevel::Warn,
                 Outcome::Completed | Outcome::Cancelled => LogLevel::Info,
@@ -313,6 +314,8 @@ fn line(entry: &Entry, level: LogLevel) {
         grace_seconds = time("grace_seconds"),
         after_seconds = time("after_seconds"),
         silent_seconds = time("silent_seconds"),
+        waiting_at = text("waiting_at"),
+        idle_seconds = time("idle_seconds"),
         took_seconds = time("took_seconds"),
         survivors = number("survivors"),
         "{}",

@@ -79,6 +79,7 @@ pub const NAMES: &[&str] = &[
     "stuck",
     "heartbeat",
     "overdue",
+    "lost_wakeup",
     "shutdown_initiated",
     "shutdown_complete",
 ];
@@ -195,6 +196,15 @@ pub enum Event {
         /// How long it has been silent.
         silent: Duration,
     },
+    /// A task waited for what had come already, and nothing woke it: a poll that was made to ask it where it waits has
+    /// moved it on, and no wake came within a second after. It is the host's defect, or that of a future that it uses.
+    #[non_exhaustive]
+    LostWakeup {
+        /// The functions that it waited in, the innermost first; `None` where it was not asked before.
+        waiting_at: Option<Arc<str>>,
+        /// How long it had waited.
+        idle: Duration,
+    },
     /// The process begins to stop.
     #[non_exhaustive]
     ShutdownInitiated {
@@ -229,6 +239,7 @@ impl Event {
             Self::Stuck { .. } => "stuck",
             Self::Heartbeat { .. } => "heartbeat",
             Self::Overdue { .. } => "overdue",
+            Self::LostWakeup { .. } => "lost_wakeup",
             Self::ShutdownInitiated { .. } => "shutdown_initiated",
             Self::ShutdownComplete { .. } => "shutdown_complete",
         }
@@ -246,6 +257,10 @@ impl Event {
                 field("outcome", Value::Word(outcome.name()));
                 field("ran_seconds", Value::Time(*ran));
                 field("error", Value::Text(error.as_deref()));
+            }
+            Self::LostWakeup { waiting_at, idle } => {
+                field("waiting_at", Value::Text(waiting_at.as_deref()));
+                field("idle_seconds", Value::Time(*idle));
             }
             Self::Panicked {
                 message,

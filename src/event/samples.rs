@@ -40,6 +40,10 @@ pub(crate) fn each() -> Vec<Event> {
         Event::Stuck { after: seconds },
         Event::Heartbeat { silent: seconds },
         Event::Overdue { silent: seconds },
+        Event::LostWakeup {
+            waiting_at: Some(text("recv")),
+            idle: seconds,
+        },
         Event::ShutdownInitiated {
             cause: text("SIGTERM"),
         },

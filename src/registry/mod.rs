@@ -12,6 +12,7 @@
 mod foreign;
 mod health;
 mod history;
+pub(crate) mod lost;
 mod snapshot;
 mod sweep;
 mod watched;
@@ -23,6 +24,8 @@ pub use history::{DEFAULT_EXITS, Exit, History, PanicFacts, exits};
 pub(crate) use history::{Notable, drain, set_capacity, take_notable};
 pub(crate) use snapshot::row_at;
 pub use snapshot::{Finished, KindSummary, Nature, Row, Rows, kinds, row, rows};
+#[cfg(feature = "profile")]
+pub(crate) use snapshot::{Place, looks};
 pub use sweep::{KindStates, SiteStates, Sweep, last as last_sweep, sweep};
 pub(crate) use sweep::{MOST_LONG_LIVED, Spot, pace};
 pub use watched::{MAX_WATCHED, untracked, watch, watched};

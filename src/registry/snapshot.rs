@@ -2,14 +2,17 @@
 
 use std::panic::Location;
 use std::sync::Arc;
+#[cfg(feature = "profile")]
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
+use super::lost;
 use super::sweep::Spot;
 use crate::clock;
 use crate::task::cells::{Histogram, SLOW_POLL, Totals};
 use crate::task::extra::{self, Extra, Facts};
 use crate::task::kind::{self, KindId};
-use crate::task::record::{Look, RUNNING, Record, flag};
+use crate::task::record::{Look, RUNNING, Record, WAITING, flag};
 use crate::task::{self, Outcome, State, TaskId, local, slab};
 
 /// What is known of one kind: counts since the process started.
@@ -26,6 +29,8 @@ pub struct KindSummary {
     pub lifetime: Histogram,
     /// How long polls took. Its sum is the kind's busy time.
     pub poll: Histogram,
+    /// Tasks that waited for what had come, without a wake: see [`Event::LostWakeup`](crate::event::Event::LostWakeup).
+    pub lost_wakeups: u64,
     /// How long tasks that were woken waited for a worker; of a sample of wakes.
     pub schedule_delay: Histogram,
 }
@@ -49,6 +54,7 @@ impl KindSummary {
         for (to, from) in self.finished.0.iter_mut().zip(other.finished.0) {
             *to = to.wrapping_add(from);
         }
+        self.lost_wakeups = self.lost_wakeups.wrapping_add(other.lost_wakeups);
         self.lifetime.merge(&other.lifetime);
         self.poll.merge(&other.poll);
         self.schedule_delay.merge(&other.schedule_delay);
@@ -59,6 +65,7 @@ impl KindSummary {
             kind,
             spawned: totals.spawned,
             finished: Finished(totals.finished),
+            lost_wakeups: lost::count(kind),
             lifetime: totals.lifetime,
             poll: totals.poll,
             schedule_delay: totals.delay,
@@ -301,11 +308,68 @@ pub(crate) fn is_forsaken(look: &Look) -> bool {
     look.forsaken && look.flags & exact == flag::ROOT
 }
 
-/// Stands for one task at one count of polls; never 0.
-pub(crate) fn mark(look: &Look) -> u32 {
+/// Whether a second look makes a task an orphan, given the mark that the first one left.
+///
+/// A task that is asked where it waits is polled for that, and may make a new waker then. It is an orphan all the same,
+/// until it runs for another reason.
+pub(super) fn is_orphaned(look: &Look, left: u32) -> bool {
+    if is_forsaken(look) {
+        left & !JUDGED == mark(look)
+    } else {
+        look.probes > 0 && look.phase == WAITING && !look.scheduled && left == mark(look) | JUDGED
+    }
+}
+
+/// Stands for one task at one count of polls, without the bit [`JUDGED`]; never 0.
+pub(super) fn mark(look: &Look) -> u32 {
     let mixed = (look.id ^ look.polls.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mark = (mixed >> 32) as u32;
-    mark | 1
+    (mark | 1) & !JUDGED
+}
+
+/// Of a mark: two looks have said the same, and the verdict was given.
+pub(super) const JUDGED: u32 = 2;
+
+/// Shows each live task as one look, with its place.
+#[cfg(feature = "profile")]
+pub(crate) fn looks(mut each: impl FnMut(Place, &Look)) {
+    for slab in 0..slab::slabs() {
+        for (place, record) in slab::records(slab).iter().enumerate() {
+            if let Some(look) = record.look() {
+                each(Place { slab, place }, &look);
+            }
+        }
+    }
+}
+
+/// Where a task's record is.
+#[cfg(feature = "profile")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    slab: usize,
+    place: usize,
+}
+
+#[cfg(feature = "profile")]
+impl Place {
+    /// The row of the task `id`, if it still is here, for somebody who is about to ask it: a verdict that the row gives
+    /// is kept, see [`is_orphaned`].
+    pub(crate) fn row(self, id: u64) -> Option<(Row, Look, &'static Record)> {
+        let Self { slab, place } = self;
+        let record = slab::records(slab).get(place)?;
+        let mut seen = None;
+        let row = read(record, (slab, place), Moment::now(), |look| {
+            seen = Some(*look);
+            look.id == id
+        })?;
+        let look = seen?;
+        if row.orphaned
+            && let Some(left) = slab::marks(slab).get(place)
+        {
+            left.store(mark(&look) | JUDGED, Relaxed);
+        }
+        Some((row, look, record))
+    }
 }
 
 fn read(
@@ -318,7 +382,7 @@ fn read(
     let id = TaskId::new(look.id)?;
     let now = clock::ticks();
     let said = record.pin(look.id, Said::of).unwrap_or_default();
-    let orphaned = is_forsaken(&look) && slab::mark(slab, place) == mark(&look);
+    let orphaned = is_orphaned(&look, slab::mark(slab, place));
     Some(Row::new(id, &look, (start.time_at(now), now), said, orphaned))
 }
 
@@ -344,6 +408,16 @@ impl Said {
 }
 
 impl Row {
+    /// One word of those that are true: what nothing can wake will not stop for its scope, either.
+    #[cfg(feature = "server")]
+    pub(crate) fn verdict(&self) -> Option<&'static str> {
+        if self.orphaned {
+            Some("orphaned")
+        } else {
+            self.overstayed.then_some("overstayed")
+        }
+    }
+
     fn new(id: TaskId, look: &Look, (time, now): (SystemTime, u64), said: Said, orphaned: bool) -> Self {
         let facts = said.facts;
         let runs = look.phase == RUNNING;

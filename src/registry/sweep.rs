@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::snapshot::{is_forsaken, mark};
+use super::snapshot::{JUDGED, is_forsaken, is_orphaned, mark};
 use crate::clock;
 use crate::task::extra;
 use crate::task::kind::KindId;
@@ -161,12 +161,15 @@ pub(crate) fn pace(took: Duration) -> Duration {
 /// Whether this look and one before say the same of a task: that it waits, and nothing can wake it.
 fn verdict(slab: usize, place: usize, look: &Look) -> bool {
     if !is_forsaken(look) {
-        return false;
+        // One look at its counts tells all others that they are not.
+        return look.probes > 0 && is_orphaned(look, slab::mark(slab, place));
     }
-    let Some(place) = slab::marks(slab).get(place) else {
+    let Some(left) = slab::marks(slab).get(place) else {
         return false;
     };
-    place.swap(mark(look), Relaxed) == mark(look)
+    let orphaned = is_orphaned(look, left.load(Relaxed));
+    left.store(if orphaned { mark(look) | JUDGED } else { mark(look) }, Relaxed);
+    orphaned
 }
 
 /// Whether the task has outlived its scope. Only a task that is in one has its `Extra` looked at.

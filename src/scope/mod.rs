@@ -403,6 +403,18 @@ impl Scope {
         left.len()
     }
 
+    /// Closes it where no task is in it; says whether none is. For who closes many that had but one task.
+    pub(crate) fn retire(&self) -> bool {
+        if self.node.retire(&Reason::closed(), Instant::now()) {
+            return true;
+        }
+        let quiet = self.node.is_quiet();
+        if quiet {
+            self.shut();
+        }
+        quiet
+    }
+
     /// Spawns a task in it as part of a set. `place` wraps its place in the scope, and stays with the task's record.
     pub(crate) fn spawn_into<F, T, E>(
         &self,

@@ -184,6 +184,22 @@ impl Node {
         left
     }
 
+    /// Closes it where nothing is in it; says whether it did.
+    pub(super) fn retire(&self, reason: &Reason, now: Instant) -> bool {
+        {
+            let mut inner = self.lock();
+            if !inner.members.is_empty() || !inner.children.is_empty() {
+                return false;
+            }
+            inner.standing.cancel(reason, now);
+            if inner.standing.close() {
+                OPEN.fetch_sub(1, Relaxed);
+            }
+        }
+        self.token.cancel();
+        true
+    }
+
     /// It and all scopes in it that are alive, each before those in it and the older of two children first.
     pub(super) fn subtree(self: &Arc<Self>) -> Vec<Arc<Self>> {
         walk(vec![Arc::clone(self)]).collect()

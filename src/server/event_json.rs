@@ -5,9 +5,9 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::time::Utc;
 use crate::event::{Entry, Event, Subject, Value};
 use crate::task::TaskId;
+use crate::utc::Utc;
 
 /// One flat object: `seq`, `at`, `event`, then the subject's keys (`null` where not known), then the event's own.
 impl Serialize for Entry {
@@ -86,6 +86,7 @@ mod tests {
             r#"{"event":"stuck","after_seconds":1.5}"#,
             r#"{"event":"heartbeat","silent_seconds":1.5}"#,
             r#"{"event":"overdue","silent_seconds":1.5}"#,
+            r#"{"event":"lost_wakeup","waiting_at":"recv","idle_seconds":1.5}"#,
             r#"{"event":"shutdown_initiated","cause":"SIGTERM"}"#,
             r#"{"event":"shutdown_complete","took_seconds":1.5,"survivors":7}"#,
         ];

@@ -17,10 +17,10 @@ use super::following::Following;
 use super::query::{Query, bad};
 use super::refusal::Refusal;
 use super::tasks::{accepts, json};
-use super::time::Utc;
 use crate::background::Stop;
 use crate::event::{self, Entry, MAX_ENTRIES, NAMES};
 use crate::task::kind::KindId;
+use crate::utc::Utc;
 
 pub(super) async fn events(
     State(settings): State<Arc<Settings>>,

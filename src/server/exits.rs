@@ -9,9 +9,10 @@ use super::query::Query;
 use super::refusal::Refusal;
 use super::row::{Attributes, Place};
 use super::tasks::json;
-use super::time::{Utc, seconds};
+use super::time::seconds;
 use crate::registry::{self, Exit, PanicFacts};
 use crate::task::{Outcome, TaskId};
+use crate::utc::Utc;
 
 pub(super) async fn exits(RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let query = Query::parse(query.as_deref(), &["kind", "outcome", "limit"])?;

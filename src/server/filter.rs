@@ -20,6 +20,8 @@ pub const MAX_ROWS: usize = 10_000;
 pub(super) struct Filter {
     pub(super) wanted: Wanted,
     pub(super) shape: Shape,
+    /// How many rows show where their tasks wait.
+    pub(super) stacks: usize,
     limit: Option<usize>,
 }
 
@@ -50,24 +52,24 @@ pub(super) enum Sort {
 pub(super) enum GroupBy {
     Kind,
     SpawnedAt,
+    #[cfg(feature = "profile")]
+    WaitingAt,
 }
 
 impl Filter {
     pub(super) fn parse(raw: Option<&str>, streams: bool) -> Result<Self, Refusal> {
         let query = Query::parse(raw, KEYS)?;
         let wanted = Wanted::parse(&query)?;
-        let stacks = query.number("stacks", 0, MAX_ROWS)?;
-        if stacks.is_some_and(|stacks| stacks > 0) {
-            return Err(Refusal::not_implemented(
-                "`stacks` needs await points, which this version does not capture yet",
-            ));
+        let stacks = query.number("stacks", 0, MAX_ROWS)?.unwrap_or_default();
+        if stacks > 0 && cfg!(not(feature = "profile")) {
+            return Err(Refusal::not_implemented(format!("`stacks` {NO_PROFILE}")));
         }
         let sort = query.word("sort", SORTS)?;
         let group = match query.word("group_by", GROUPS)? {
             Some(None) => {
-                return Err(Refusal::not_implemented(
-                    "`group_by=waiting_at` needs await points, which this version does not capture yet",
-                ));
+                return Err(Refusal::not_implemented(format!(
+                    "`group_by=waiting_at` {NO_PROFILE}"
+                )));
             }
             group => group.flatten(),
         };
@@ -81,13 +83,23 @@ impl Filter {
             (None, Some(group)) => Shape::Grouped(group),
             (None, None) => Shape::Walk,
         };
-        // Only an unsorted stream holds no row longer than it takes to write it.
+        if group.is_some() && stacks > 0 {
+            return Err(Refusal::bad_request(
+                "`stacks` stand in rows, and `group_by` shows none",
+            ));
+        }
+        // Only an unsorted stream holds no row longer than it takes to write it; but to ask a task takes that.
         let most = match shape {
-            Shape::Walk if streams => usize::MAX,
+            Shape::Walk if streams && stacks == 0 => usize::MAX,
             _ => MAX_ROWS,
         };
         let limit = query.number("limit", 1, most)?;
-        Ok(Self { wanted, shape, limit })
+        Ok(Self {
+            wanted,
+            shape,
+            stacks,
+            limit,
+        })
     }
 
     /// How many rows or groups are shown.
@@ -188,6 +200,8 @@ pub(super) fn parse_kind(query: &Query) -> Result<Option<Option<KindId>>, Refusa
     Ok(Some(kind::all().find(|kind| kind.name() == name)))
 }
 
+const NO_PROFILE: &str = "asks tasks where they wait: this build is without the feature `profile`";
+
 const KEYS: &[&str] = &[
     "kind", "state", "verdict", "min_age", "sort", "limit", "stacks", "group_by",
 ];
@@ -217,9 +231,12 @@ const SORTS: &[(&str, Sort)] = &[
     ("future_bytes", Sort::FutureBytes),
 ];
 
-/// What rows can be grouped by; `None` for what this version does not have.
+/// What rows can be grouped by; `None` for what this build does not have.
 const GROUPS: &[(&str, Option<GroupBy>)] = &[
     ("kind", Some(GroupBy::Kind)),
     ("spawned_at", Some(GroupBy::SpawnedAt)),
+    #[cfg(feature = "profile")]
+    ("waiting_at", Some(GroupBy::WaitingAt)),
+    #[cfg(not(feature = "profile"))]
     ("waiting_at", None),
 ];

@@ -9,6 +9,10 @@ use serde::Serialize;
 use super::filter::{GroupBy, MAX_ROWS};
 use super::row::Place;
 use super::time::seconds;
+#[cfg(feature = "profile")]
+use super::waiting::PointsView;
+#[cfg(feature = "profile")]
+use crate::profile::dump::Waits;
 use crate::registry::Row;
 use crate::task::State;
 use crate::task::kind::KindId;
@@ -22,10 +26,12 @@ pub(super) struct Groups {
     elsewhere: u64,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Key {
     Kind(KindId),
     SpawnedAt(Option<&'static Location<'static>>),
+    #[cfg(feature = "profile")]
+    WaitingAt(Waits),
 }
 
 /// What a group's tasks have in sum.
@@ -56,8 +62,25 @@ pub(super) struct GroupView {
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spawned_at: Option<Option<Place>>,
+    #[cfg(feature = "profile")]
+    #[serde(flatten)]
+    waiting: Option<Waiting>,
     #[serde(flatten)]
     group: Group,
+}
+
+/// Where the tasks of a group wait; or, where no stack says it, why not.
+#[cfg(feature = "profile")]
+#[derive(Debug, Serialize)]
+struct Waiting {
+    #[serde(serialize_with = "points")]
+    waiting_at: Waits,
+    waits: Option<std::borrow::Cow<'static, str>>,
+}
+
+#[cfg(feature = "profile")]
+fn points<S: serde::Serializer>(waits: &Waits, serializer: S) -> Result<S::Ok, S::Error> {
+    PointsView(waits).serialize(serializer)
 }
 
 impl Groups {
@@ -73,7 +96,20 @@ impl Groups {
         let key = match self.by {
             GroupBy::Kind => Key::Kind(row.kind),
             GroupBy::SpawnedAt => Key::SpawnedAt(row.spawned_at),
+            // Only who asked it knows.
+            #[cfg(feature = "profile")]
+            GroupBy::WaitingAt => return,
         };
+        self.add_to(key, row);
+    }
+
+    /// Adds a task that waits there.
+    #[cfg(feature = "profile")]
+    pub(super) fn add_waiting(&mut self, row: &Row, waits: &Waits) {
+        self.add_to(Key::WaitingAt(waits.distinct()), row);
+    }
+
+    fn add_to(&mut self, key: Key, row: &Row) {
         if self.groups.len() >= MAX_ROWS && !self.groups.contains_key(&key) {
             self.elsewhere += 1;
             return;
@@ -99,20 +135,30 @@ impl Groups {
             let name = match key {
                 Key::Kind(kind) => kind.name().to_owned(),
                 Key::SpawnedAt(place) => place.map(ToString::to_string).unwrap_or_default(),
+                #[cfg(feature = "profile")]
+                Key::WaitingAt(waits) => format!("{waits:?}"),
             };
             (std::cmp::Reverse(group.live), name)
         });
         groups.truncate(limit);
         let view = |(key, group)| {
-            let (kind, spawned_at) = match key {
-                Key::Kind(kind) => (Some(kind.name()), None),
-                Key::SpawnedAt(place) => (None, Some(place.map(Place))),
-            };
-            GroupView {
-                kind,
-                spawned_at,
+            let mut view = GroupView {
+                kind: None,
+                spawned_at: None,
+                #[cfg(feature = "profile")]
+                waiting: None,
                 group,
+            };
+            match key {
+                Key::Kind(kind) => view.kind = Some(kind.name()),
+                Key::SpawnedAt(place) => view.spawned_at = Some(place.map(Place)),
+                #[cfg(feature = "profile")]
+                Key::WaitingAt(waiting_at) => {
+                    let waits = waiting_at.why();
+                    view.waiting = Some(Waiting { waiting_at, waits });
+                }
             }
+            view
         };
         (groups.into_iter().map(view).collect(), count, self.elsewhere)
     }

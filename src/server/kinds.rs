@@ -13,10 +13,11 @@ use super::refusal::Refusal;
 #[cfg(tokio_unstable)]
 use super::row::Place;
 use super::tasks::json;
-use super::time::{Utc, seconds};
+use super::time::seconds;
 use crate::registry::{self, Finished, KindStates, KindSummary};
 use crate::task::kind::KindId;
 use crate::task::{Histogram, Outcome, State};
+use crate::utc::Utc;
 
 pub(super) async fn kinds(RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     Query::parse(query.as_deref(), &[])?;

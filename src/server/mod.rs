@@ -13,6 +13,10 @@
 //! | `GET /debug/events` | the last [events](crate::event), oldest first: see below |
 //! | `GET /debug/supervisors` | the [supervisors](crate::supervisor), each before those in it, with their children: `limit=` |
 //! | `GET /debug/pprof/` | which profiles there are |
+//! | `GET /debug/pprof/tasks`, also as `goroutine` | live tasks by await point: see below |
+//! | `GET /debug/pprof/taskleak`, also as `goroutineleak` | the same, only tasks with a verdict |
+//! | `GET /debug/pprof/{either}/flamegraph` | the same as a picture, SVG |
+//! | `GET /debug/pprof/threadcreate`, `cmdline`, `symbol` | OS threads (Linux); the command line, where [allowed](Settings::show_command_line); no symbols |
 //!
 //! `/debug/tasks` takes `kind=NAME`, `state=idle|scheduled|running`, `verdict=orphaned|overstayed`,
 //! `min_age=SECONDS` (also `500ms`, `30s`, `5m`, `2h`), `sort=age|idle|busy|polls|wakes|self_wakes|wakers|future_bytes` (largest first),
@@ -27,6 +31,11 @@
 //! `Last-Event-ID`: `id` is the event's number, `event` its name, `data` the same object. A client that falls behind
 //! gets an event `missed` with `{"missed":N}`. At most [`MAX_FOLLOWERS`] follow at a time; a further one is answered
 //! with 503.
+//!
+//! Profiles (feature `profile`) are what `go tool pprof` opens: gzip profile.proto, with values `tasks/count` and
+//! `age/seconds` and labels `kind`, `state`, `scope`, `verdict` and `spawned_at`. `debug=1` gives alike tasks as text,
+//! `debug=2` a block a task, and `seconds=N` (1 to 60) the difference of two profiles that long apart. One dump is
+//! taken at a time: who asks for the same meanwhile gets that one, who asks for another is refused with 429.
 //!
 //! A parameter that is unknown, given twice or out of range is answered with 400 and what is allowed; what this
 //! build or version does not have with 501 and why.
@@ -63,6 +72,8 @@ mod kinds;
 mod metrics;
 mod page;
 mod pprof;
+#[cfg(feature = "profile")]
+mod profiles;
 mod query;
 mod refusal;
 mod row;
@@ -73,6 +84,8 @@ mod tasks;
 mod text;
 mod time;
 mod token;
+#[cfg(feature = "profile")]
+mod waiting;
 
 use std::sync::Arc;
 
@@ -103,6 +116,7 @@ pub struct Settings {
     readiness: Readiness,
     /// Places for those who follow the events.
     followers: Arc<Semaphore>,
+    command_line: bool,
 }
 
 impl Settings {
@@ -114,6 +128,7 @@ impl Settings {
             metrics_kinds: config::DEFAULT_METRICS_KINDS,
             readiness: Readiness::new(),
             followers: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+            command_line: false,
         }
     }
 
@@ -141,6 +156,13 @@ impl Settings {
     #[must_use]
     pub fn readiness(mut self, readiness: Readiness) -> Self {
         self.readiness = readiness;
+        self
+    }
+
+    /// Whether `/debug/pprof/cmdline` shows the command line, which can hold secrets. By default, it does not.
+    #[must_use]
+    pub fn show_command_line(mut self, shown: bool) -> Self {
+        self.command_line = shown;
         self
     }
 }

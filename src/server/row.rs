@@ -6,8 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
+#[cfg(feature = "profile")]
+use super::tasks::write_json;
 use super::text::{write_number, write_seconds, write_string};
 use super::time::write_utc;
+#[cfg(feature = "profile")]
+use super::waiting::PointsView;
+#[cfg(feature = "profile")]
+use crate::profile::dump::Waits;
 use crate::registry::{Exit, Row};
 use crate::task::TaskId;
 
@@ -38,6 +44,8 @@ pub(super) struct RowView<'a> {
     verdict: Option<&'static str>,
     nature: &'static str,
     sampled_at: SystemTime,
+    #[cfg(feature = "profile")]
+    waits: Option<&'a Waits>,
 }
 
 impl<'a> From<&'a Row> for RowView<'a> {
@@ -63,9 +71,11 @@ impl<'a> From<&'a Row> for RowView<'a> {
             spawned_at: row.spawned_at,
             future_bytes: row.future_bytes,
             attributes: Attributes(&row.attributes),
-            verdict: verdict(row),
+            verdict: row.verdict(),
             nature: row.nature.name(),
             sampled_at: row.sampled_at,
+            #[cfg(feature = "profile")]
+            waits: None,
         }
     }
 }
@@ -97,11 +107,19 @@ impl<'a> From<&'a Exit> for RowView<'a> {
             verdict: None,
             nature: exit.nature.name(),
             sampled_at: exit.ended_at,
+            #[cfg(feature = "profile")]
+            waits: None,
         }
     }
 }
 
-impl RowView<'_> {
+impl<'a> RowView<'a> {
+    /// With where its task waits, where that is known.
+    #[cfg(feature = "profile")]
+    pub(super) fn waiting(self, waits: Option<&'a Waits>) -> Self {
+        Self { waits, ..self }
+    }
+
     /// Writes the object. What this version does not know is `null`.
     pub(super) fn write(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(b"{\"id\":");
@@ -140,7 +158,9 @@ impl RowView<'_> {
         write_option(to, self.runtime, write_string);
         to.extend_from_slice(b",\"trace_id\":null,\"spawned_at\":");
         write_option(to, self.spawned_at, write_place);
-        to.extend_from_slice(b",\"waiting_at\":null,\"future_bytes\":");
+        to.extend_from_slice(b",\"waiting_at\":");
+        self.write_waits(to);
+        to.extend_from_slice(b",\"future_bytes\":");
         write_number(to, self.future_bytes);
         to.extend_from_slice(b",\"attributes\":{");
         for (at, (key, value)) in self.attributes.last_of_each().enumerate() {
@@ -161,12 +181,16 @@ impl RowView<'_> {
     }
 }
 
-/// One word of those that are true: what nothing can wake will not stop for its scope, either.
-fn verdict(row: &Row) -> Option<&'static str> {
-    if row.orphaned {
-        Some("orphaned")
-    } else {
-        row.overstayed.then_some("overstayed")
+impl RowView<'_> {
+    #[cfg(feature = "profile")]
+    fn write_waits(&self, to: &mut Vec<u8>) {
+        write_option(to, self.waits, |to, waits| write_json(&PointsView(waits), to));
+    }
+
+    #[cfg(not(feature = "profile"))]
+    #[expect(clippy::unused_self, reason = "as in a build that knows")]
+    fn write_waits(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(b"null");
     }
 }
 

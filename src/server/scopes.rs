@@ -10,8 +10,9 @@ use super::filter::DEFAULT_ROWS;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::tasks::json;
-use super::time::{Utc, seconds};
+use super::time::seconds;
 use crate::scope::{self, MAX_SHOWN, ScopeRow};
+use crate::utc::Utc;
 
 pub(super) async fn scopes(RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let query = Query::parse(query.as_deref(), &["limit"])?;

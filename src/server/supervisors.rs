@@ -10,9 +10,10 @@ use super::filter::DEFAULT_ROWS;
 use super::query::Query;
 use super::refusal::Refusal;
 use super::tasks::json;
-use super::time::{Utc, seconds};
+use super::time::seconds;
 use crate::supervisor::{self, ChildRow, LastExit, MAX_SHOWN, SupervisorRow};
 use crate::task::TaskId;
+use crate::utc::Utc;
 
 pub(super) async fn supervisors(RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let query = Query::parse(query.as_deref(), &["limit"])?;

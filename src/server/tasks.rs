@@ -13,39 +13,49 @@ use serde::Serialize;
 
 use super::dump::{Dump, walk};
 use super::exits::ExitView;
-use super::filter::{Filter, Shape, Sort};
+use super::filter::{Filter, GroupBy, Shape, Sort};
 use super::group::{GroupView, Groups};
 use super::query::Query;
 use super::refusal::{JSON, Refusal, shown};
 use super::row::RowView;
-use super::time::Utc;
+#[cfg(feature = "profile")]
+use super::waiting::{self, Points};
+#[cfg(feature = "profile")]
+use crate::profile::dump::Waits;
 use crate::registry::{self, Row};
 use crate::task::TaskId;
+use crate::utc::Utc;
 
 pub(super) async fn list(headers: HeaderMap, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
     let streams = accepts(&headers, "application/x-ndjson");
     let filter = Filter::parse(query.as_deref(), streams)?;
     match filter.shape {
-        Shape::Walk if streams => {
+        Shape::Walk if streams && filter.stacks == 0 => {
             let dump = Dump::new(filter.wanted.clone(), filter.stream_limit());
             Ok(([(CONTENT_TYPE, LINES)], Body::new(dump)).into_response())
         }
-        Shape::Walk => in_walk_order(&filter).await,
-        Shape::Sorted(sort) => {
-            let (rows, total, at) = largest(&filter, sort).await;
-            if streams {
-                return Ok(lines(&rows, |row, body| RowView::from(row).write(body)));
-            }
-            Ok(listing(at, total, &rows))
-        }
+        Shape::Walk => answer(in_walk_order(&filter).await, &filter, streams).await,
+        Shape::Sorted(sort) => answer(largest(&filter, sort).await, &filter, streams).await,
         Shape::Grouped(by) => {
             let (at, mut total) = (SystemTime::now(), 0usize);
             let mut groups = Groups::new(by);
-            walk(&filter.wanted, |row| {
-                total += 1;
-                groups.add(&row);
-            })
-            .await;
+            match by {
+                #[cfg(feature = "profile")]
+                GroupBy::WaitingAt => {
+                    waiting::each(&filter.wanted, |row, waits| {
+                        total += 1;
+                        groups.add_waiting(row, waits);
+                    })
+                    .await?;
+                }
+                GroupBy::Kind | GroupBy::SpawnedAt => {
+                    walk(&filter.wanted, |row| {
+                        total += 1;
+                        groups.add(&row);
+                    })
+                    .await;
+                }
+            }
             let (groups, count, elsewhere) = groups.finish(filter.limit());
             if streams {
                 return Ok(lines(&groups, write_json));
@@ -86,14 +96,13 @@ pub(super) async fn one(Path(id): Path<String>, RawQuery(query): RawQuery) -> Re
         .into_iter()
         .rev()
         .find(|exit| exit.id == id);
-    let view = match (&row, &exit) {
-        (_, Some(exit)) => RowView::from(exit),
-        (Some(row), None) => RowView::from(row),
-        (None, None) => return Err(missing()),
-    };
-    // The row's object, with a key more.
     let mut body = Vec::new();
-    view.write(&mut body);
+    match (&row, &exit) {
+        (_, Some(exit)) => RowView::from(exit).write(&mut body),
+        (Some(row), None) => write_one(row, &mut body).await,
+        (None, None) => return Err(missing()),
+    }
+    // The row's object, with a key more.
     body.pop();
     body.extend_from_slice(b",\"exits\":");
     write_json(&exit.iter().map(ExitView::from).collect::<Vec<_>>(), &mut body);
@@ -101,8 +110,55 @@ pub(super) async fn one(Path(id): Path<String>, RawQuery(query): RawQuery) -> Re
     Ok(([(CONTENT_TYPE, JSON)], body).into_response())
 }
 
+/// The row of a live task. Where it waits is asked of it, unless others are being asked: a row is worth more than a
+/// refusal.
+async fn write_one(row: &Row, body: &mut Vec<u8>) {
+    #[cfg(feature = "profile")]
+    {
+        let points = Points::of([row].into_iter()).await.unwrap_or_default();
+        let waits = points.get(row.id);
+        RowView::from(row).waiting(waits).write(body);
+        body.pop();
+        body.extend_from_slice(b",\"waits\":");
+        let others = Waits::NotAsked("a dump of other tasks is under way");
+        write_json(&waits.unwrap_or(&others).why(), body);
+        body.push(b'}');
+    }
+    #[cfg(not(feature = "profile"))]
+    RowView::from(row).write(body);
+}
+
+/// Rows, the first of them with where their tasks wait.
+#[cfg_attr(
+    not(feature = "profile"),
+    expect(unused_variables, reason = "the filter has refused stacks")
+)]
+async fn answer(found: Found, filter: &Filter, streams: bool) -> Result<Response, Refusal> {
+    let Found { rows, total, at } = found;
+    #[cfg(feature = "profile")]
+    let points = match filter.stacks {
+        0 => Points::default(),
+        stacks => Points::of(rows.iter().take(stacks)).await?,
+    };
+    #[cfg(feature = "profile")]
+    let write = |row: &Row, body: &mut Vec<u8>| RowView::from(row).waiting(points.get(row.id)).write(body);
+    #[cfg(not(feature = "profile"))]
+    let write = |row: &Row, body: &mut Vec<u8>| RowView::from(row).write(body);
+    if streams {
+        return Ok(lines(&rows, write));
+    }
+    Ok(listing(at, total, &rows, write))
+}
+
+/// Rows that a listing shows, and how many there are in all.
+struct Found {
+    rows: Vec<Row>,
+    total: usize,
+    at: SystemTime,
+}
+
 /// As the walk finds them; what is beyond the limit is only counted.
-async fn in_walk_order(filter: &Filter) -> Result<Response, Refusal> {
+async fn in_walk_order(filter: &Filter) -> Found {
     let (at, limit) = (SystemTime::now(), filter.limit());
     let (mut rows, mut total) = (Vec::new(), 0usize);
     walk(&filter.wanted, |row| {
@@ -112,11 +168,11 @@ async fn in_walk_order(filter: &Filter) -> Result<Response, Refusal> {
         }
     })
     .await;
-    Ok(listing(at, total, &rows))
+    Found { rows, total, at }
 }
 
 /// The largest by a key, and how many there are in all. Never holds more than the limit.
-async fn largest(filter: &Filter, sort: Sort) -> (Vec<Row>, usize, SystemTime) {
+async fn largest(filter: &Filter, sort: Sort) -> Found {
     let (at, limit) = (SystemTime::now(), filter.limit());
     let (mut kept, mut total) = (BinaryHeap::new(), 0usize);
     walk(&filter.wanted, |row| {
@@ -135,7 +191,8 @@ async fn largest(filter: &Filter, sort: Sort) -> (Vec<Row>, usize, SystemTime) {
     })
     .await;
     let rows = kept.into_sorted_vec();
-    (rows.into_iter().map(|ranked| ranked.0.row).collect(), total, at)
+    let rows = rows.into_iter().map(|ranked| ranked.0.row).collect();
+    Found { rows, total, at }
 }
 
 struct Ranked {
@@ -185,7 +242,7 @@ pub(super) fn accepts(headers: &HeaderMap, content: &str) -> bool {
 }
 
 /// Rows as one document.
-fn listing(at: SystemTime, total: usize, rows: &[Row]) -> Response {
+fn listing(at: SystemTime, total: usize, rows: &[Row], write: impl Fn(&Row, &mut Vec<u8>)) -> Response {
     let (at, truncated) = (Utc(at), total > rows.len());
     let head = format!(r#"{{"sampled_at":"{at}","total":{total},"truncated":{truncated},"tasks":["#);
     let mut body = head.into_bytes();
@@ -193,7 +250,7 @@ fn listing(at: SystemTime, total: usize, rows: &[Row]) -> Response {
         if at > 0 {
             body.push(b',');
         }
-        RowView::from(row).write(&mut body);
+        write(row, &mut body);
     }
     body.extend_from_slice(b"]}");
     ([(CONTENT_TYPE, JSON)], body).into_response()
@@ -209,7 +266,7 @@ fn lines<T>(values: &[T], write: impl Fn(&T, &mut Vec<u8>)) -> Response {
     ([(CONTENT_TYPE, LINES)], body).into_response()
 }
 
-fn write_json(value: &impl Serialize, to: &mut Vec<u8>) {
+pub(super) fn write_json(value: &impl Serialize, to: &mut Vec<u8>) {
     let start = to.len();
     if serde_json::to_writer(&mut *to, value).is_err() {
         // It cannot be: no value here refuses, and memory takes all.

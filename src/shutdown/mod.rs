@@ -22,7 +22,7 @@
 //!   standard error and in [events](crate::event): kind, name, id, age and spawn site of each tracked task, those first
 //!   that run. Without recording there are no names.
 //! * A second signal ends the process at once, with the code that a shell shows for that signal: 143 for SIGTERM, 130 for
-//!   SIGINT. Survivors are named as far as 50 ms allow. A first signal in a shutdown that was initiated otherwise does
+//!   SIGINT. Survivors are named as far as 30 ms allow. A first signal in a shutdown that was initiated otherwise does
 //!   nothing more.
 //!
 //! The deadline holds **until the process has ended**, and not only until [`run`] returns: dropping a runtime waits

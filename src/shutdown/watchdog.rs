@@ -113,7 +113,7 @@ pub(super) fn naming(deadline: Duration) -> Duration {
 }
 
 /// How long a second signal waits for names.
-const AT_ONCE: Duration = Duration::from_millis(50);
+const AT_ONCE: Duration = Duration::from_millis(30);
 
 fn leave(why: Why, watch: &Watch, code: u8, limit: Duration) -> ! {
     let after = watch.since(Instant::now()).unwrap_or_default();

@@ -94,7 +94,7 @@ impl Shell {
             }
             return Ok(None);
         }
-        if !run.scope.is_quiet() {
+        if !run.scope.retire() {
             self.set(key, State::Stopping(Arc::clone(&run)));
             let start = Instant::now();
             let left = stop::stop(vec![(run, shutdown)], "its task has ended").await;
@@ -103,8 +103,6 @@ impl Shell {
                 self.set_stuck(key);
                 return self.refuse_stuck(key).map(|()| None);
             }
-        } else {
-            run.scope.shut();
         }
         self.set(key, State::Waiting(None));
         Ok(Some(settled))

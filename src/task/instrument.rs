@@ -19,10 +19,15 @@ use super::classify::{AnyOutput, ByResult, Classify};
 use super::extra::{Extra, Facts};
 use super::kind::{AsKind, KindId};
 use super::membership::{self, Membership, Newcomer};
-use super::record::{Kept, MOVED, Record, STAMPED, flag};
+use super::record::{ASKED, Kept, MOVED, NOT_PLAIN, Record, STAMPED, flag};
 use super::{Outcome, TaskId, lifecycle, local, panic, runtime, waker};
 use crate::clock;
 use crate::config;
+
+#[cfg(feature = "profile")]
+use super::probe;
+#[cfg(feature = "profile")]
+use crate::stack::copy::Registers;
 
 /// Tracks any future, whoever spawns it.
 pub trait Track: Future + Sized {
@@ -275,13 +280,17 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
         let clock = clock::begin();
         let start = clock.ticks;
         let wakes = record.enter(start);
-        // The first poll, a changed waker, and one that passes through are the rare cases.
-        let stands_in = wakes & (MOVED | STAMPED) == 0 && record.kept() == Kept::words(cx.waker())
+        // The first poll, a changed waker, one that passes through, and a question are the rare cases.
+        let stands_in = wakes & NOT_PLAIN == 0 && record.kept() == Kept::words(cx.waker())
             || stand_in(record, wakes, outer, start, cx);
         let polled = if stands_in {
             let waker = waker::borrowed(NonNull::from(record));
             self.poll_caught(&mut Context::from_waker(&waker))
         } else {
+            #[cfg(feature = "profile")]
+            if let Some(asked) = probe::Asked::of(record, wakes) {
+                return self.poll_asked(record, &asked, outer, start);
+            }
             self.poll_caught(cx)
         };
         // At once, so that what did not panic does not go through memory.
@@ -300,6 +309,53 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
             Poll::Ready(output) => {
                 record.leave_for_good(start, end);
                 lifecycle::finish(record, C::outcome(&output), end, None);
+                lifecycle::let_go(record, outer);
+                Poll::Ready(output)
+            }
+        }
+    }
+
+    /// Polls with a waker whose clones say where the task waits. Stacks end at the frame of this function.
+    #[cfg(feature = "profile")]
+    #[cold]
+    #[inline(never)]
+    fn poll_asked(
+        &mut self,
+        record: &'static Record,
+        asked: &probe::Asked,
+        outer: *const Record,
+        start: u64,
+    ) -> Poll<F::Output> {
+        let top = Registers::here().sp;
+        let polled = asked.while_polled(top, |cx| self.poll_called(cx));
+        let polled = match polled {
+            Ok(polled) => polled,
+            Err(payload) => {
+                asked.answer(true);
+                self.panicked(record, outer, start, payload)
+            }
+        };
+        let end = clock::ticks();
+        if polled.is_pending()
+            && let Some(last) = asked.waited_since()
+        {
+            record.leave_probed(last);
+            local::set_current(outer);
+            asked.answer(false);
+            return polled;
+        }
+        lifecycle::count_poll(record, end.wrapping_sub(start));
+        match polled {
+            Poll::Pending => {
+                record.leave(start, end);
+                local::set_current(outer);
+                asked.answer(false);
+                Poll::Pending
+            }
+            Poll::Ready(output) => {
+                record.leave_for_good(start, end);
+                lifecycle::finish(record, C::outcome(&output), end, None);
+                asked.answer(true);
                 lifecycle::let_go(record, outer);
                 Poll::Ready(output)
             }
@@ -329,6 +385,21 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
     fn poll_caught(&mut self, cx: &mut Context<'_>) -> std::thread::Result<Poll<F::Output>> {
         catch_unwind(AssertUnwindSafe(move || {
             let polled = self.pinned().poll(cx);
+            if polled.is_ready() {
+                self.task = Handle::ENDED;
+                // SAFETY: once, and `task` says so.
+                unsafe { self.drop_future() };
+            }
+            polled
+        }))
+    }
+
+    /// The same by a call that stays one, so that the future has a frame of its own.
+    #[cfg(feature = "profile")]
+    fn poll_called(&mut self, cx: &mut Context<'_>) -> std::thread::Result<Poll<F::Output>> {
+        let poll: fn(Pin<&mut F>, &mut Context<'_>) -> Poll<F::Output> = std::hint::black_box(F::poll);
+        catch_unwind(AssertUnwindSafe(move || {
+            let polled = poll(self.pinned(), cx);
             if polled.is_ready() {
                 self.task = Handle::ENDED;
                 // SAFETY: once, and `task` says so.
@@ -417,7 +488,8 @@ fn polled_after_end() -> ! {
     panic!("`Tracked` polled after it has ended")
 }
 
-/// Decides whether the record stands in for the waker that a poll came with, where that is not plain.
+/// Decides whether the record stands in, with its ordinary waker, for the one that a poll came with, where that is not
+/// plain.
 #[cold]
 fn stand_in(record: &Record, wakes: u64, outer: *const Record, start: u64, cx: &Context<'_>) -> bool {
     let flags = record.flags();
@@ -431,6 +503,8 @@ fn stand_in(record: &Record, wakes: u64, outer: *const Record, start: u64, cx: &
     if flags & flag::PASS != 0 {
         return false;
     }
+    // Who is asked is polled with another waker of its record.
+    let plain = wakes & ASKED == 0;
     let runtime = cx.waker();
     if flags & flag::SPAWNED != 0 && !waker::knows_tokio() {
         waker::learn_tokio(runtime);
@@ -442,11 +516,11 @@ fn stand_in(record: &Record, wakes: u64, outer: *const Record, start: u64, cx: &
         return false;
     }
     if wakes & MOVED == 0 && kept == Kept::words(runtime) {
-        return true; // there was only a stamp
+        return plain; // there was only a stamp, or a question
     }
     // Foreign code, with nothing locked.
     drop(record.forward_to(runtime));
-    true
+    plain
 }
 
 fn first_poll(record: &Record, outer: *const Record, start: u64) {

@@ -38,6 +38,7 @@ pub const MAX_KIND_BYTES: usize = 64;
 #[derive(Debug)]
 pub struct Kind {
     name: &'static str,
+    probed: bool,
     /// One more than the id, or 0 before the first use.
     resolved: AtomicU16,
 }
@@ -48,6 +49,18 @@ impl Kind {
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
+            probed: true,
+            resolved: AtomicU16::new(0),
+        }
+    }
+
+    /// Never polls a task of this kind for the sake of a dump. By default, a dump may; see
+    /// [`Builder::no_probe`](crate::Builder::no_probe), which says it of one task.
+    #[must_use]
+    pub const fn no_probe(self) -> Self {
+        Self {
+            name: self.name,
+            probed: false,
             resolved: AtomicU16::new(0),
         }
     }
@@ -64,6 +77,9 @@ impl Kind {
     #[cold]
     fn resolve(&self) -> KindId {
         let id = KindId::named(self.name);
+        if !self.probed {
+            set_unprobed(id.0);
+        }
         self.resolved.store(id.0 + 1, Relaxed);
         id
     }
@@ -108,6 +124,13 @@ impl KindId {
                 Self::OTHER
             }
         }
+    }
+
+    /// Never polls a task of this kind for the sake of a dump, from now on: see [`Kind::no_probe`].
+    ///
+    /// Of [`OTHER`](Self::OTHER), it says so of every kind that has no id of its own.
+    pub fn no_probe(self) {
+        set_unprobed(self.0);
     }
 
     /// The kind's name.
@@ -191,6 +214,22 @@ pub(crate) fn all() -> impl Iterator<Item = KindId> {
 pub(crate) fn refused() -> u64 {
     REFUSED.load(Relaxed)
 }
+
+/// Whether tasks of the kind may be polled for the sake of a dump.
+#[cfg(feature = "profile")]
+pub(crate) fn is_probed(kind: u16) -> bool {
+    let word = UNPROBED.get(usize::from(kind) / 64);
+    word.is_none_or(|word| word.load(Relaxed) >> (kind % 64) & 1 == 0)
+}
+
+fn set_unprobed(kind: u16) {
+    if let Some(word) = UNPROBED.get(usize::from(kind) / 64) {
+        word.fetch_or(1 << (kind % 64), Relaxed);
+    }
+}
+
+/// A bit for each kind of which no task is to be polled for the sake of a dump.
+static UNPROBED: [AtomicU64; MAX_KINDS / 64 + 1] = [const { AtomicU64::new(0) }; MAX_KINDS / 64 + 1];
 
 struct Table {
     names: Vec<&'static str>,

@@ -18,6 +18,8 @@ mod lifecycle;
 pub(crate) mod local;
 pub(crate) mod membership;
 pub(crate) mod panic;
+#[cfg(feature = "profile")]
+pub(crate) mod probe;
 pub(crate) mod record;
 pub(crate) mod runtime;
 pub(crate) mod slab;

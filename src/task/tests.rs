@@ -329,7 +329,7 @@ fn a_host_ends_tasks_while_its_thread_is_torn_down() {
 #[test]
 fn forgotten_clones_never_give_a_record_back() {
     let kind = KindId::named("tasks-tests-forgotten");
-    for forgotten in [1, (1 << 31) - 2, u32::MAX / 2 + 1, u32::MAX - 4] {
+    for forgotten in [1, (1 << 30) - 2, 1 << 30, (1 << 30) + 1, (1 << 31) - 5] {
         let task = std::future::pending::<()>().tracked(kind);
         let id = task.id().unwrap().get();
         let record = find(id).unwrap();
@@ -424,4 +424,55 @@ fn tokio_runs_them() {
     });
     drop(runtime);
     assert_eq!(counts(kind), (4, [2, 0, 1, 1]));
+}
+
+/// Asked all the time while other threads wake them, and while they end.
+#[cfg(feature = "profile")]
+#[test]
+fn tasks_are_asked_while_they_are_woken_and_end() {
+    use super::probe::{Asking, Held, Refusal, Said, Tape, refusal};
+
+    let kind = KindId::named("tasks-tests-asked");
+    let toy = Toy::new();
+    let mut answered = 0;
+    for task in 0..TASKS {
+        let flag = Arc::new(Flag::default());
+        let waits = Arc::clone(&flag);
+        let future = async move { std::future::poll_fn(|cx| waits.poll(cx)).await };
+        let future = future.tracked(kind).root();
+        let id = future.id().unwrap().get();
+        toy.spawn(future);
+        toy.run();
+        let record = find(id).unwrap();
+        let look = record.look().unwrap();
+        if !cfg!(miri) {
+            // The toy's waker is not tokio's.
+            assert_eq!(refusal(&look), Some(Refusal::PassesThrough));
+            flag.set();
+            toy.run();
+            continue;
+        }
+        let setter = std::thread::spawn(move || flag.set());
+        let held = Held::of(record, &look);
+        assert!(Held::of(record, &look).is_none(), "somebody has it");
+        let asking = Asking::begin(vec![held.unwrap()], Tape::new()).unwrap();
+        if task % 2 == 0 {
+            toy.run();
+        }
+        let (answers, tape) = asking.finish();
+        let captured = tape.stacks().count();
+        match answers[0].said {
+            Said::Waits { .. } => assert_eq!(captured, 1),
+            Said::Nothing | Said::Ended { .. } => assert_eq!(captured, 0),
+            Said::Runs => panic!("nobody polls it"),
+        }
+        answered += u32::from(answers[0].said != Said::Nothing);
+        drop(answers);
+        setter.join().unwrap();
+        toy.run();
+        assert!(record.look().is_none_or(|look| look.id != id), "it has ended");
+    }
+    assert_eq!(answered > 0, cfg!(miri));
+    let tasks = u64::try_from(TASKS).unwrap();
+    assert_eq!(counts(kind), (tasks, [tasks, 0, 0, 0]));
 }

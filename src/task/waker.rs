@@ -36,7 +36,7 @@ pub(crate) fn release(record: NonNull<Record>) {
 
 /// Apart from `release`, most of whose callers are wakers and not the last.
 #[inline(never)]
-fn give_back(record: NonNull<Record>) {
+pub(super) fn give_back(record: NonNull<Record>) {
     // SAFETY: records stay records.
     let (kept, remains) = unsafe { record.as_ref() }.empty();
     give(record);
@@ -87,13 +87,13 @@ unsafe fn record<'a>(data: *const ()) -> &'a Record {
     unsafe { &*data.cast::<Record>() }
 }
 
-unsafe fn clone(data: *const ()) -> RawWaker {
+pub(super) unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: the contract of a raw waker's table.
     unsafe { record(data) }.clone_waker();
     RawWaker::new(data, &VTABLE)
 }
 
-unsafe fn wake(data: *const ()) {
+pub(super) unsafe fn wake(data: *const ()) {
     // The runtime's wake is foreign code: should it panic, the waker is given back all the same.
     struct GiveBack(*const ());
     impl Drop for GiveBack {
@@ -107,7 +107,7 @@ unsafe fn wake(data: *const ()) {
     unsafe { wake_by_ref(data) };
 }
 
-unsafe fn wake_by_ref(data: *const ()) {
+pub(super) unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: the contract of a raw waker's table.
     let woken = unsafe { record(data) };
     let by = local::current_record();
@@ -137,6 +137,21 @@ fn stamp(record: &Record) {
     record.stamp();
 }
 
+/// Asks a task where it waits, and wakes its runtime to have it polled. It was polled before, and the caller holds the
+/// record.
+#[cfg(feature = "profile")]
+pub(super) fn ask(record: &Record) {
+    if record.ask() {
+        return wake_moved(record);
+    }
+    // SAFETY: the caller holds the record, of which the first poll has kept the waker (invariant 3 of `record`); it
+    // is not dropped.
+    let runtime = unsafe { record.kept().into_waker() }.map(ManuallyDrop::new);
+    if let Some(runtime) = runtime {
+        runtime.wake_by_ref();
+    }
+}
+
 #[cold]
 fn wake_moved(record: &Record) {
     if let Some(waker) = record.extra().and_then(extra::Extra::waker) {
@@ -144,7 +159,7 @@ fn wake_moved(record: &Record) {
     }
 }
 
-unsafe fn drop_waker(data: *const ()) {
+pub(super) unsafe fn drop_waker(data: *const ()) {
     // SAFETY: the pointer of a record is not null.
     release(unsafe { NonNull::new_unchecked(data.cast::<Record>().cast_mut()) });
 }

@@ -16,7 +16,9 @@ use tower::ServiceExt;
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
+    /// As text.
     pub(crate) body: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -69,7 +71,8 @@ pub(crate) async fn ask(router: Router, request: axum::http::request::Builder) -
     Answer {
         status: head.status.as_u16(),
         headers: head.headers,
-        body: String::from_utf8(body.to_vec()).unwrap(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+        bytes: body.to_vec(),
     }
 }
 
@@ -113,6 +116,7 @@ fn parse(text: &str) -> Answer {
         status: status.as_u16(),
         headers,
         body: body.to_owned(),
+        bytes: body.as_bytes().to_vec(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// From the bottom up. Modules of one line may use each other.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "config", "error"],
+    &["clock", "config", "error", "utc"],
     // Of `stack` what runs in the host's threads; the rest reads.
     &["stack::copy", "ring"],
     &["task"],

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "server")]
 mod agent;
+#[cfg(all(feature = "profile", target_os = "linux"))]
+mod awaits;
 #[cfg(feature = "prometheus")]
 mod catalogue;
 #[cfg(feature = "server")]
@@ -29,6 +31,8 @@ mod layering;
 mod metrics;
 mod moved;
 mod orphans;
+#[cfg(feature = "profile")]
+mod pprof;
 mod processes;
 #[cfg(feature = "server")]
 mod queries;

@@ -6,16 +6,11 @@ use lifespan::{KindId, Scope, Track, WorkerPool, registry, worker};
 
 use crate::support::{Counts, assert_settled, rows_of};
 
-/// Runs one of the ignored tests here in a process of its own.
+/// Runs an ignored test in a process of its own; `test` is its whole name.
 #[track_caller]
-fn run_alone(test: &str, env: &[(&str, &str)]) {
+pub(crate) fn run_alone(test: &str, env: &[(&str, &str)]) {
     let run = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            &format!("processes::{test}"),
-            "--ignored",
-            "--nocapture",
-        ])
+        .args(["--exact", test, "--ignored", "--nocapture"])
         .env_remove("LIFESPAN_DISABLED")
         .env_remove("LIFESPAN_WAKER")
         .envs(env.iter().copied())
@@ -85,7 +80,7 @@ fn disabled() {
 
 #[test]
 fn recording_can_be_switched_off() {
-    run_alone("disabled", &[("LIFESPAN_DISABLED", "1")]);
+    run_alone("processes::disabled", &[("LIFESPAN_DISABLED", "1")]);
 }
 
 #[test]
@@ -117,7 +112,7 @@ fn passed_through() {
 
 #[test]
 fn wakers_can_be_passed_through() {
-    run_alone("passed_through", &[("LIFESPAN_WAKER", "passthrough")]);
+    run_alone("processes::passed_through", &[("LIFESPAN_WAKER", "passthrough")]);
 }
 
 #[test]
@@ -145,7 +140,7 @@ fn kinds_alone() {
 
 #[test]
 fn a_million_names_are_a_thousand_kinds_and_other() {
-    run_alone("kinds_alone", &[]);
+    run_alone("processes::kinds_alone", &[]);
 }
 
 #[test]
@@ -213,5 +208,5 @@ fn resident() -> Option<u64> {
 
 #[test]
 fn the_memory_of_a_spike_goes_back() {
-    run_alone("a_million_live_alone", &[]);
+    run_alone("processes::a_million_live_alone", &[]);
 }

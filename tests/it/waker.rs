@@ -89,6 +89,9 @@ enum How {
     Raw,
     Tracked,
     PassedThrough,
+    /// Tracked, and asked where they wait whenever nothing else is to be done.
+    #[cfg(all(feature = "profile", target_os = "linux"))]
+    Probed,
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -132,6 +135,8 @@ impl World {
         match self.how {
             How::Raw => Handle::current().spawn(future),
             How::Tracked => lifespan::spawn("waker-tests", future),
+            #[cfg(all(feature = "profile", target_os = "linux"))]
+            How::Probed => lifespan::spawn("waker-tests-probed", future),
             How::PassedThrough => lifespan::Builder::new("waker-tests").no_waker().spawn(future),
         }
     }
@@ -140,6 +145,8 @@ impl World {
         match self.how {
             How::Raw => future,
             How::Tracked => Box::pin(future.tracked("waker-tests")),
+            #[cfg(all(feature = "profile", target_os = "linux"))]
+            How::Probed => Box::pin(future.tracked("waker-tests-probed")),
             How::PassedThrough => Box::pin(future.tracked("waker-tests").no_waker()),
         }
     }
@@ -291,9 +298,15 @@ fn results(program: &[Step], how: How) -> (Vec<String>, Vec<(u128, String)>) {
     let alive = Arc::new(());
     let held = Arc::clone(&alive);
     let mut builder = tokio::runtime::Builder::new_current_thread();
+    #[cfg(all(feature = "profile", target_os = "linux"))]
+    let prober = (how == How::Probed).then(probed::Prober::start);
     // Held by the runtime, which every waker of a task of it keeps alive.
     builder.on_thread_park(move || {
         let _ = &held;
+        #[cfg(all(feature = "profile", target_os = "linux"))]
+        if let Some(prober) = &prober {
+            prober.probe();
+        }
     });
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
     drop(builder);
@@ -330,5 +343,106 @@ proptest! {
         let raw = results(&program, How::Raw);
         prop_assert_eq!(&raw, &results(&program, How::Tracked));
         prop_assert_eq!(&raw, &results(&program, How::PassedThrough));
+    }
+}
+
+#[cfg(all(feature = "profile", target_os = "linux"))]
+mod probed {
+    //! Probes at every moment at which the runtime has nothing to do.
+    //!
+    //! A probe at any other moment can bring a task forward in the runtime's queue: that changes in which order tasks
+    //! run, and so what a program does that depends on the order.
+
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+    use std::sync::{Arc, mpsc};
+
+    use lifespan::KindId;
+    use lifespan::profile::{Ask, Waits, dump};
+    use proptest::prelude::*;
+    use tokio::runtime::Handle;
+
+    use super::{How, results, steps};
+
+    static ANSWERED: AtomicU64 = AtomicU64::new(0);
+
+    /// Asks on a thread of its own.
+    pub(super) struct Prober {
+        requests: mpsc::Sender<()>,
+        requested: AtomicBool,
+        done: Arc<AtomicBool>,
+    }
+
+    impl Prober {
+        pub(super) fn start() -> Self {
+            let (requests, requested) = mpsc::channel();
+            let done = Arc::new(AtomicBool::new(false));
+            let finished = Arc::clone(&done);
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .build()
+                    .unwrap();
+                let mut ask = Ask::default();
+                ask.kinds = vec![KindId::named("waker-tests-probed")];
+                ask.long_idle = super::super::awaits::LONG;
+                while let Ok(()) = requested.recv() {
+                    // Refused where another test dumps.
+                    if let Ok(dump) = runtime.block_on(dump(&ask)) {
+                        let at = dump
+                            .tasks
+                            .iter()
+                            .filter(|task| matches!(task.waits, Waits::At(_)));
+                        ANSWERED.fetch_add(at.count() as u64, SeqCst);
+                    }
+                    finished.store(true, SeqCst);
+                }
+            });
+            Self {
+                requests,
+                requested: AtomicBool::new(false),
+                done,
+            }
+        }
+
+        /// Before the runtime parks: returns where tasks were woken to be asked, or all have been.
+        pub(super) fn probe(&self) {
+            if !self.requested.swap(true, SeqCst) {
+                self.done.store(false, SeqCst);
+                self.requests.send(()).unwrap();
+            }
+            let woken =
+                || Handle::try_current().is_ok_and(|handle| handle.metrics().global_queue_depth() > 0);
+            while !woken() {
+                if self.done.load(SeqCst) {
+                    self.requested.store(false, SeqCst);
+                    return;
+                }
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 16,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn a_program_does_the_same_while_it_is_probed(program in proptest::collection::vec(steps(), 1..6)) {
+            let raw = results(&program, How::Raw);
+            prop_assert_eq!(&raw, &results(&program, How::Probed));
+        }
+    }
+
+    #[test]
+    fn programs_that_are_probed_answer() {
+        let program = [super::Step::Sleep(10), super::Step::Receive];
+        let before = ANSWERED.load(SeqCst);
+        crate::support::wait_until("they answer", || {
+            results(&program, How::Probed);
+            ANSWERED.load(SeqCst) > before
+        });
     }
 }

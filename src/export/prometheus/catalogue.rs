@@ -123,6 +123,8 @@ metrics! {
         "Polls.";
     TASK_SLOW_POLLS = Counter "lifespan_task_slow_polls_total" ["kind"] ""
         "Polls that took longer than 10 ms.";
+    LOST_WAKEUPS = Counter "lifespan_lost_wakeups_total" ["kind"] ""
+        "Tasks that waited for what had come, without a wake, as a dump of await points has found.";
     TASKS_LEAKED = Gauge "lifespan_tasks_leaked" ["kind", "verdict", "spawned_at"] ""
         "Tasks with a verdict (orphaned or overstayed) at the last sweep, by spawn site: the 20 sites with most of them, the rest as other.";
     SCOPE_OPEN = Gauge "lifespan_scope_open" [] ""

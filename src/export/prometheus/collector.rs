@@ -61,7 +61,7 @@ impl Collector {
 
     /// Shows so many kinds, in the order in which they were first used, and sums the others up as `other`.
     ///
-    /// 0 to 1,024; by default 100. A kind has 55 series: with 100 an instance stays below 10,000.
+    /// 0 to 1,024; by default 100. A kind has 56 series: with 100 an instance stays below 10,000.
     #[must_use]
     pub fn kinds(mut self, kinds: usize) -> Self {
         self.kinds = kinds;
@@ -164,6 +164,7 @@ fn of_kinds(kinds: &[Summary]) -> Vec<Family> {
     let mut busy = Family::new(&catalogue::TASK_BUSY);
     let mut polls = Family::new(&catalogue::TASK_POLLS);
     let mut slow = Family::new(&catalogue::TASK_SLOW_POLLS);
+    let mut lost = Family::new(&catalogue::LOST_WAKEUPS);
     for Summary {
         name,
         counts,
@@ -186,9 +187,10 @@ fn of_kinds(kinds: &[Summary]) -> Vec<Family> {
         busy.add(kind, counts.poll.sum());
         polls.count(kind, counts.poll.count());
         slow.count(kind, counts.slow_polls());
+        lost.count(kind, counts.lost_wakeups);
     }
     vec![
-        live, states, spawned, finished, panics, lifetime, poll, delay, busy, polls, slow,
+        live, states, spawned, finished, panics, lifetime, poll, delay, busy, polls, slow, lost,
     ]
 }
 

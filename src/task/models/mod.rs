@@ -37,6 +37,8 @@
 #![expect(unsafe_code, reason = "the toy runtime's waker is a raw one")]
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[cfg(feature = "profile")]
+mod asked;
 mod changed;
 mod ends;
 mod extra;
@@ -53,6 +55,8 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use loom::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(feature = "profile")]
+use super::record::ASKED;
 use super::record::{Birth, Kept, Look, MOVED, Record};
 use super::waker;
 
@@ -117,6 +121,10 @@ impl<L: leaf::Leaf> World<L> {
     /// What `Tracked` does around a poll.
     fn poll(&self, runtime: &Waker, future: impl FnOnce(&Waker) -> bool) -> bool {
         let wakes = self.record.enter(0);
+        #[cfg(feature = "profile")]
+        if wakes & ASKED != 0 {
+            self.record.unask();
+        }
         if wakes & MOVED != 0 || self.record.kept() != Kept::words(runtime) {
             drop(self.record.forward_to(runtime));
         }
@@ -124,6 +132,11 @@ impl<L: leaf::Leaf> World<L> {
         if ready {
             self.record.leave_for_good(0, 0);
         } else {
+            #[cfg(feature = "profile")]
+            if wakes & ASKED != 0 {
+                self.record.leave_probed(0);
+                return ready;
+            }
             self.record.leave(0, 0);
         }
         ready

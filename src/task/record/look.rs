@@ -4,7 +4,8 @@
 
 use std::panic::Location;
 
-use super::{RUNNING, Record, WAITING, WAKE, high, low};
+use super::wake::count;
+use super::{POLLS, RUNNING, Record, WAITING, WAKE, high};
 use crate::task::Outcome;
 use crate::task::exit::{Detail, Exit};
 use crate::task::extra::Extra;
@@ -28,6 +29,8 @@ pub(crate) struct Look {
     /// The spawn counts as one.
     pub(crate) wakes: u64,
     pub(crate) polls: u64,
+    /// Polls that were made to ask it where it waits, and are not in `polls`.
+    pub(crate) probes: u16,
     pub(crate) by: u64,
     pub(crate) self_wakes: u32,
     pub(crate) busy: u64,
@@ -65,11 +68,15 @@ impl Record {
             runtime: self.runtime.load(Relaxed),
             phase,
             scheduled: phase == WAITING && wakes / WAKE != seen / WAKE,
-            forsaken: phase == WAITING && polls > 0 && low(holders) == 1 && wakes / WAKE == seen / WAKE,
-            wakers: low(holders).saturating_sub(1),
+            forsaken: phase == WAITING
+                && polls & POLLS > 0
+                && count(holders) == 1
+                && wakes / WAKE == seen / WAKE,
+            wakers: count(holders).saturating_sub(1),
             clones: high(holders),
             wakes: wakes / WAKE,
-            polls,
+            polls: polls & POLLS,
+            probes: (polls >> 48) as u16,
             by: self.by.load(Relaxed),
             self_wakes: self.self_wakes.load(Relaxed),
             busy: self.busy.load(Relaxed),

@@ -10,13 +10,16 @@
 //! 1. A record's memory stays mapped and stays a record for the life of the process. All bytes zero is a
 //!    valid free record (`id` is 0): the slab gives pages back to the system, which then read as zeros.
 //! 2. The low half of `holders` counts the task itself, while it lives, and every live clone of its waker.
-//!    Whoever takes it to zero gives the record back, once. From 2^31 on it is stuck and the record is
-//!    never given back, so that 2^32 forgotten clones cannot free a record in use.
+//!    Whoever takes it to zero gives the record back, once. From 2^30 on it is stuck and the record is
+//!    never given back, so that 2^32 forgotten clones cannot free a record in use. Its highest bit is no count: it says
+//!    that one who asks the task where it waits holds the record as well, and then who clears the bit of a zero gives
+//!    the record back.
 //! 3. `kept` is written only by whoever polls, and only while no clone of our waker was ever made; after
 //!    the first clone it does not change until `holders` is zero. So a waker may read it without a lock.
 //! 4. The lowest bit of `wakes` says that the runtime's waker has changed and is in the `Extra`. It is one word
 //!    with the count of wakes, so that a wake either sees the change or is seen by the poll that made it. The
-//!    next bit says that one of the wakes that the next poll answers was stamped with its time.
+//!    next bit says that one of the wakes that the next poll answers was stamped with its time, and the third that the
+//!    next poll is to say where the task waits.
 //! 5. `id` is the last of the facts to be stored when a record is taken, with `Release`, behind a
 //!    `fence(Release)` before the first: a reader that finds the same `id` before and after has read one
 //!    task's facts.
@@ -34,6 +37,8 @@
     reason = "a kept waker is two words, and what a record points to outlives it"
 )]
 
+#[cfg(feature = "profile")]
+mod ask;
 mod kept;
 mod look;
 mod wake;
@@ -59,7 +64,22 @@ pub(crate) use wake::Remains;
 pub(crate) const MOVED: u64 = 1;
 /// A wake was stamped; see [`Record::stamp`].
 pub(crate) const STAMPED: u64 = 2;
-const WAKE: u64 = 4;
+/// The next poll is to say where the task waits; see `ask`.
+pub(crate) const ASKED: u64 = 4;
+/// One of the bits: the poll is not a plain one.
+pub(crate) const NOT_PLAIN: u64 = WAKE - 1;
+const WAKE: u64 = 8;
+
+/// What `polls` counts in its upper bits: polls that nothing but a question asked for.
+const PROBE: u64 = 1 << 48;
+/// And in its lower ones: all others.
+const POLLS: u64 = PROBE - 1;
+
+/// How many wakes a poll answers.
+#[cfg(feature = "profile")]
+pub(crate) fn answered(wakes: u64) -> u64 {
+    wakes / WAKE
+}
 
 pub(crate) const WAITING: u8 = 1;
 pub(crate) const RUNNING: u8 = 2;
@@ -96,10 +116,11 @@ pub(crate) mod flag {
 pub(crate) struct Record {
     /// Low half: the task while it lives, and live clones of its waker. High half: clones ever made.
     holders: AtomicU64,
-    /// [`WAKE`] times the number of wakes, the spawn counted as one; and the bits [`MOVED`] and [`STAMPED`].
+    /// [`WAKE`] times the number of wakes, the spawn counted as one; and the bits [`NOT_PLAIN`].
     wakes: AtomicU64,
     /// `wakes` at the start of the last poll: scheduled where the two differ.
     seen: AtomicU64,
+    /// See [`PROBE`].
     polls: AtomicU64,
     /// The task that woke it last; 0 where that was none.
     by: FactU64,
@@ -172,7 +193,7 @@ impl Record {
         self.id.store(birth.id, Release);
     }
 
-    /// Begins a poll; returns `wakes`, which it answers. Where [`MOVED`] or [`STAMPED`] are in it, there is more to do.
+    /// Begins a poll; returns `wakes`, which it answers. Where a bit of [`NOT_PLAIN`] is in it, there is more to do.
     #[inline(always)]
     pub(crate) fn enter(&self, now: u64) -> u64 {
         // In this order, for `look`: who sees that the wakes are answered sees that the task runs.
@@ -314,7 +335,7 @@ impl Record {
 
     #[inline]
     pub(crate) fn polls(&self) -> u64 {
-        self.polls.load(Relaxed)
+        self.polls.load(Relaxed) & POLLS
     }
 
     /// Where the task was spawned. Holders only.

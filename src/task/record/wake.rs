@@ -24,7 +24,7 @@ impl Record {
         // Relaxed: whoever clones holds one, as for an `Arc`.
         let before = self.holders.fetch_add((1 << 32) | 1, Relaxed);
         if low(before) >= STUCK {
-            self.stick();
+            self.pass_mark(before);
         }
     }
 
@@ -71,7 +71,7 @@ impl Record {
             return true;
         }
         if low(before) > STUCK {
-            self.stick();
+            self.pass_mark(before);
         }
         false
     }
@@ -102,17 +102,20 @@ impl Record {
         Some(Remains { extra, pinned })
     }
 
+    /// A holder came or went above the mark, or while somebody asks.
     #[cold]
-    fn stick(&self) {
-        // Every step across the mark comes here, so that the count stays near it.
-        self.holders
-            .store(u64::from(STUCK) + (u64::from(STUCK) >> 1), Relaxed);
+    fn pass_mark(&self, before: u64) {
+        if count(before) >= STUCK {
+            // Every step across the mark comes here, so that the count stays near it.
+            self.holders
+                .store(u64::from(STUCK) + (u64::from(STUCK) >> 1), Relaxed);
+        }
     }
 
     /// How many holders there are.
     #[cfg(test)]
     pub(crate) fn holders(&self) -> u32 {
-        low(self.holders.load(Acquire))
+        count(self.holders.load(Acquire))
     }
 
     /// As if that many clones had been forgotten.
@@ -122,5 +125,13 @@ impl Record {
     }
 }
 
+/// How many holders there are, whether or not somebody asks.
+#[inline]
+pub(super) const fn count(holders: u64) -> u32 {
+    low(holders) & !HELD
+}
+
+/// Somebody asks, and holds the record.
+pub(super) const HELD: u32 = 1 << 31;
 /// From here on the count of holders is stuck.
-const STUCK: u32 = 1 << 31;
+const STUCK: u32 = 1 << 30;

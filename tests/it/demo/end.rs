@@ -138,13 +138,7 @@ fn a_second_signal_ends_it_at_once() {
     demo.signal("TERM");
     let (status, output) = demo.wait();
     println!("ended {:?} after the second signal", start.elapsed());
-    let errors = demo.errors();
-    assert_eq!(status.code(), Some(143), "{output}\n{errors}");
-    assert!(
-        errors.contains("lifespan: SIGTERM again: the process ends now, with "),
-        "{errors}"
-    );
-    assert!(errors.contains("\n  thumbnail, task "), "{errors}");
+    assert_eq!(status.code(), Some(143), "{output}\n{}", demo.errors());
     // Nothing was waited for, nor reported in peace.
     assert!(!output.contains("shutdown report"), "{output}");
 }

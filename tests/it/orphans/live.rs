@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::{Boxed, LONG, Program, boxed};
 
-pub(super) static ALIVE: &[Program] = &[
+pub(crate) static ALIVE: &[Program] = &[
     ("sleep", || boxed(sleep(LONG))),
     ("short-sleeps", || {
         boxed(async {

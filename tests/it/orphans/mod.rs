@@ -1,6 +1,6 @@
 //! Orphans are found exactly: all of a corpus that cannot be woken, and none of one that can.
 
-mod live;
+pub(crate) mod live;
 mod lost;
 
 use std::future::pending;
@@ -17,8 +17,8 @@ use crate::support::{rows_of, wait_until};
 use live::ALIVE;
 use lost::LOST;
 
-type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
-type Program = (&'static str, fn() -> Boxed);
+pub(crate) type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Program = (&'static str, fn() -> Boxed);
 
 const LONG: Duration = Duration::from_secs(1_000);
 

@@ -31,6 +31,10 @@ fn crowd(scope: &Scope) {
     for _ in 0..10_000 {
         scope.spawn("crowd-idle", |_| pending::<()>());
     }
+    culprits(scope);
+}
+
+fn culprits(scope: &Scope) {
     scope.spawn("crowd-jobs", |_| async {
         for _ in 0..10 {
             lifespan::spawn_blocking("crowd-blocked", || std::thread::sleep(AN_HOUR));
@@ -141,7 +145,7 @@ fn stubborn() {
     let runtime = multi_thread();
     let settings = Settings::new().grace(AN_HOUR).deadline(AN_HOUR);
     let _ = runtime.block_on(settings.run(|root| async move {
-        crowd(&root.child("crowd"));
+        culprits(&root.child("crowd"));
         say("ready");
         let reason = shutdown::requested().await;
         say(&format!("told: {reason}"));
