@@ -288,8 +288,8 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
             self.poll_caught(&mut Context::from_waker(&waker))
         } else {
             #[cfg(feature = "profile")]
-            if let Some(asked) = probe::Asked::of(record, wakes) {
-                return self.poll_asked(record, &asked, outer, start);
+            if wakes & ASKED != 0 && record.stands_in() {
+                return self.poll_asked(record, wakes, outer, start);
             }
             self.poll_caught(cx)
         };
@@ -322,11 +322,12 @@ impl<F: Future, C: Classify<F::Output>> Tracked<F, C> {
     fn poll_asked(
         &mut self,
         record: &'static Record,
-        asked: &probe::Asked,
+        wakes: u64,
         outer: *const Record,
         start: u64,
     ) -> Poll<F::Output> {
         let top = Registers::here().sp;
+        let asked = probe::Asked::of(record, wakes);
         let polled = asked.while_polled(top, |cx| self.poll_called(cx));
         let polled = match polled {
             Ok(polled) => polled,

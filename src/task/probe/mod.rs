@@ -27,7 +27,7 @@ use std::task::Context;
 
 use tokio::sync::Notify;
 
-use super::record::{ASKED, Look, Record, answered, flag};
+use super::record::{Look, Record, answered, flag};
 use super::{kind, waker};
 use Ordering::{AcqRel, Acquire, Release};
 
@@ -267,12 +267,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// Takes note of a question, at the start of a poll that answers `wakes`; `None` where there is none, or the waker
-    /// of this poll passes through.
-    pub(crate) fn of(record: &'static Record, wakes: u64) -> Option<Self> {
-        if wakes & ASKED == 0 || record.flags() & (flag::PASS | flag::FOREIGN) != 0 {
-            return None;
-        }
+    /// Takes note of a question, at the start of a poll that answers `wakes` and in which the record stands in.
+    pub(crate) fn of(record: &'static Record, wakes: u64) -> Self {
         record.unask();
         let known = batch().clone();
         let slot = known.and_then(|batch| batch.take(record).map(|at| (batch, at)));
@@ -282,11 +278,11 @@ impl Asked {
         let unwoken =
             asked.filter(|slot| slot.wakes == Some(answered(wakes)) && slot.polls == record.polls());
         let waited_since = unwoken.map(|slot| slot.last);
-        Some(Self {
+        Self {
             record,
             slot,
             waited_since,
-        })
+        }
     }
 
     /// See the field.

@@ -1,7 +1,7 @@
 //! What one who asks a task where it waits does with its record. The invariants are those of [`record`](super).
 
 use super::wake::{HELD, count};
-use super::{ASKED, MOVED, PROBE, Record, WAITING, answered, low};
+use super::{ASKED, MOVED, PROBE, Record, WAITING, answered, flag, low};
 use crate::task::sync::{Ordering, fence};
 use Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -35,6 +35,12 @@ impl Record {
     /// seen together with the count of that poll.
     pub(crate) fn was_polled(&self) -> bool {
         self.polls.load(Acquire) != 0
+    }
+
+    /// Whether the task was never polled with a waker that passes through. Holder of the future only, in a poll for which
+    /// that was decided.
+    pub(crate) fn stands_in(&self) -> bool {
+        self.flags() & (flag::PASS | flag::FOREIGN) == 0
     }
 
     /// Asks the next poll where the task waits; the caller wakes the runtime's waker then. Returns what
