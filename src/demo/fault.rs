@@ -108,7 +108,7 @@ const MOST_MILLIS: u32 = 30_000;
 /// What the parser meets with.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
-    once: AtomicBool,
+    pub(super) once: AtomicBool,
     /// It fails at each line until then.
     storm: Mutex<Option<Instant>>,
 }

@@ -29,13 +29,7 @@ pub(super) async fn start(
     counts: Arc<Counts>,
     trouble: Arc<Trouble>,
 ) -> Result<(), StartError> {
-    let pipeline = Arc::new(Pipeline {
-        lines: Topic::new(),
-        records: Topic::new(),
-        written: Progress::new(MemoryStore::default()),
-        counts,
-        trouble,
-    });
+    let pipeline = Arc::new(Pipeline::new(counts, trouble));
     let scope = root.child("pipelines");
     let supervisor = pipeline.supervise(&scope).await?;
     root.spawn(&kinds::INGEST, |cx| pipeline.keep(scope, supervisor, cx));
@@ -64,6 +58,16 @@ struct Stock {
 const REST: Duration = Duration::from_secs(10);
 
 impl Pipeline {
+    fn new(counts: Arc<Counts>, trouble: Arc<Trouble>) -> Self {
+        Self {
+            lines: Topic::new(),
+            records: Topic::new(),
+            written: Progress::new(MemoryStore::default()),
+            counts,
+            trouble,
+        }
+    }
+
     /// Chance has the parser fail every 20 seconds: ten more within ten seconds would come once in thousands of years.
     async fn supervise(self: &Arc<Self>, scope: &Scope) -> Result<Supervisor, StartError> {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(300))
@@ -116,7 +120,7 @@ impl Pipeline {
         loop {
             let read = async {
                 ticks.tick().await;
-                let line = format!("{};{}", chance::below(64), 1 + chance::below(50));
+                let line = format!("{};{}", chance::below(64), quantity(self.lines.end()));
                 self.lines.write(line).await;
             };
             tokio::select! {
@@ -175,8 +179,45 @@ const BATCH: usize = 16;
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const START: Duration = Duration::from_secs(5);
 
+/// So that it can be told whether each line was counted once.
+fn quantity(line: u64) -> u64 {
+    1 + line % 50
+}
+
 /// None in a line that it does not understand.
 fn pieces(line: &str) -> u64 {
     let (_sku, quantity) = line.split_once(';').unwrap_or_default();
     quantity.parse().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_line_is_written_once_whoever_fails() {
+        let (counts, trouble) = (Arc::<Counts>::default(), Arc::<Trouble>::default());
+        let pipeline = Arc::new(Pipeline::new(Arc::clone(&counts), Arc::clone(&trouble)));
+        let supervisor = pipeline.supervise(&Scope::new("test")).await.unwrap();
+        for failure in 1..=5 {
+            sleep(Duration::from_secs(10)).await;
+            trouble.once.store(true, Relaxed);
+            let written = counts.ingested.get();
+            while counts.ingested.get() < written + 100 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let restarts = supervisor.list().into_iter().map(|child| child.restarts);
+            let restarts: Vec<u64> = restarts.collect();
+            // By chance it may fail once more.
+            assert!(restarts[0] == 0 && restarts[1] >= failure && restarts[2] >= failure);
+        }
+        supervisor.stop().await;
+        let (last, _run) = pipeline.written.resume().await.unwrap();
+        let stock = last.unwrap();
+        assert!(stock.next > 1_000, "{stock:?}");
+        assert_eq!(counts.ingested.get(), stock.next);
+        assert_eq!(stock.pieces, (0..stock.next).map(quantity).sum::<u64>());
+    }
 }
