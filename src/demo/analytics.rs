@@ -1,12 +1,10 @@
-//! A bounded pool: a few workers behind a queue that says no when it is full.
+//! A bounded pool: so many sales are recorded at a time, so many wait, and further ones are refused.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lifespan::Track;
-use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
+use lifespan::{Scope, WorkerPool};
 use tokio::time::sleep;
 
 use super::chance;
@@ -19,48 +17,43 @@ pub(super) struct Sale {
     pub(super) cents: u64,
 }
 
-/// The way into the pool. Its workers end when the last one of these is gone and the queue is empty.
-#[derive(Clone, Debug)]
-pub(super) struct Analytics(mpsc::Sender<Sale>);
+/// The way into the pool.
+#[derive(Debug)]
+pub(super) struct Analytics {
+    pool: WorkerPool,
+    turnover: Arc<Turnover>,
+}
+
+/// In cents, by article.
+type Turnover = Mutex<BTreeMap<u64, u64>>;
 
 impl Analytics {
-    /// Whether there was room for it.
+    pub(super) fn start(root: &Scope) -> Self {
+        let pool = WorkerPool::builder(&kinds::ANALYTICS);
+        Self {
+            pool: pool.workers(WORKERS).queue(QUEUE).build(root),
+            turnover: Arc::default(),
+        }
+    }
+
+    /// Whether there was room for it. Nobody waits until it is recorded.
     pub(super) fn submit(&self, sale: Sale) -> bool {
-        self.0.try_send(sale).is_ok()
+        let turnover = Arc::clone(&self.turnover);
+        let job = self.pool.try_submit(move |_cx| record(turnover, sale));
+        job.is_ok()
     }
 }
 
-pub(super) fn start() -> (Analytics, Vec<JoinHandle<()>>) {
-    let (sender, queue) = mpsc::channel(QUEUE);
-    let queue = Arc::new(Mutex::new(queue));
-    let workers = (0..WORKERS).map(|number| {
-        lifespan::Builder::new(&kinds::ANALYTICS_WORKER)
-            .name(format!("analytics-{number}"))
-            .long_lived()
-            .spawn(work(Arc::clone(&queue)))
-    });
-    (Analytics(sender), workers.collect())
-}
-
-const QUEUE: usize = 64;
+const QUEUE: usize = 32;
 const WORKERS: usize = 4;
 
-async fn work(queue: Arc<Mutex<mpsc::Receiver<Sale>>>) {
-    let mut turnover = BTreeMap::new();
-    loop {
-        let sale = queue.lock().await.recv().await;
-        let Some(sale) = sale else { break };
-        // Tracked in its place: the worker's task is one thing to see, what it works on another.
-        record(&mut turnover, sale).tracked(&kinds::ANALYTICS).await;
-    }
-}
-
-async fn record(turnover: &mut BTreeMap<u64, u64>, sale: Sale) {
+async fn record(turnover: Arc<Turnover>, sale: Sale) {
     sleep(chance::between(
         Duration::from_millis(5),
         Duration::from_millis(60),
     ))
     .await;
+    let mut turnover = turnover.lock().unwrap_or_else(PoisonError::into_inner);
     let sum = turnover.entry(sale.sku).or_default();
     *sum = sum.saturating_add(sale.cents);
 }

@@ -31,7 +31,7 @@ pub(super) struct Shop {
     pub(super) cache: Arc<Cache>,
     pub(super) counts: Arc<Counts>,
     pub(super) database: Database,
-    pub(super) prices: Arc<Prices>,
+    pub(super) prices: Prices,
     /// What serves requests: the port, its connections, and what they work at.
     pub(super) scope: Scope,
     pub(super) thumbnails: Thumbnails,

@@ -12,8 +12,8 @@ pub(super) struct Counts {
     pub(super) late: Count,
     /// Analytics and thumbnails that found no room.
     pub(super) rejected: Count,
-    /// Times that the parser was started again.
-    pub(super) restarts: Count,
+    /// Lines that the pipeline has written, each counted once however often it failed.
+    pub(super) ingested: Count,
     /// Requests that the load generator left out, since too many were under way.
     pub(super) skipped: Count,
 }

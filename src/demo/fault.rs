@@ -5,9 +5,9 @@
 //! | `POST /fault/leak?n=` | tasks that wait for ever for something that could still come |
 //! | `POST /fault/orphan?n=` | tasks that nothing can wake any more |
 //! | `POST /fault/lost-wakeup?n=` | tasks that wait for an event that has come |
-//! | `POST /fault/panic?kind=` | a task of that kind that panics |
+//! | `POST /fault/panic?kind=` | a task of that kind that panics; for `parser`, the one in the pipeline |
 //! | `POST /fault/block?ms=` | a task that blocks its worker |
-//! | `POST /fault/restart-storm` | a parser that fails at each line, for 5 seconds |
+//! | `POST /fault/restart-storm` | a parser that fails at each line, for 5 seconds: more than its supervisor allows |
 //! | `POST /fault/spin?kind=&ms=` | a task of that kind that keeps a core busy, and its worker now and then |
 //!
 //! A page in a browser may not (403). Anything else in the query is answered with 400, more than there is room for with 429.
@@ -16,6 +16,7 @@ use std::error::Error;
 use std::future::pending;
 use std::hint::black_box;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
+use super::chance;
 use super::kinds;
 use super::unheard::Event;
 
@@ -66,7 +68,7 @@ async fn refuse_pages(request: Request, next: Next) -> Response {
 pub(super) struct Faults {
     /// Leaked tasks wait for it. It never comes.
     never: Arc<Notify>,
-    storm: Arc<Storm>,
+    trouble: Arc<Trouble>,
     /// For tasks that stay.
     stuck: Semaphore,
     /// For tasks that end.
@@ -74,10 +76,10 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn new(storm: Arc<Storm>) -> Self {
+    pub(super) fn new(trouble: Arc<Trouble>) -> Self {
         Self {
             never: Arc::default(),
-            storm,
+            trouble,
             stuck: Semaphore::new(MOST_STUCK),
             passing: Arc::new(Semaphore::new(MOST_PASSING)),
         }
@@ -103,22 +105,37 @@ const MOST_PASSING: usize = 64;
 const MOST_AT_ONCE: u32 = 10_000;
 const MOST_MILLIS: u32 = 30_000;
 
-/// When the parser fails at each line.
+/// What the parser meets with.
 #[derive(Debug, Default)]
-pub(super) struct Storm(Mutex<Option<Instant>>);
+pub(super) struct Trouble {
+    pub(super) once: AtomicBool,
+    /// It fails at each line until then.
+    storm: Mutex<Option<Instant>>,
+}
 
-impl Storm {
-    pub(super) fn rages(&self) -> bool {
-        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+impl Trouble {
+    /// Panics, as parsers do: now and then by chance, and whenever that was planted.
+    pub(super) fn befall(&self, line: &str) {
+        assert!(!self.once.swap(false, Relaxed), "planted by /fault/panic");
+        assert!(
+            !self.rages() && !chance::one_in(ONE_BAD_IN),
+            "the schema is not the one of yesterday: {line:?}"
+        );
+    }
+
+    fn rages(&self) -> bool {
+        let until = *self.storm.lock().unwrap_or_else(PoisonError::into_inner);
         until.is_some_and(|until| Instant::now() < until)
     }
 
     fn begin(&self) {
-        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut until = self.storm.lock().unwrap_or_else(PoisonError::into_inner);
         *until = Some(Instant::now() + STORM);
     }
 }
 
+/// Every 20 seconds, about.
+const ONE_BAD_IN: u64 = 1_000;
 const STORM: Duration = Duration::from_secs(5);
 
 static LEAK: Kind = Kind::new("leak");
@@ -199,6 +216,10 @@ async fn lost_wakeup(State(faults): State<Arc<Faults>>, query: Parameters<HowMan
 async fn panic(State(faults): State<Arc<Faults>>, query: Parameters<OfKind>) -> Answer {
     let Query(OfKind { kind: name }) = query?;
     let kind = kind(&name)?;
+    if std::ptr::eq(kind, &kinds::PARSER) {
+        faults.trouble.once.store(true, Relaxed);
+        return Ok("the parser panics at its next line\n".to_owned());
+    }
     let room = faults.pass()?;
     plant(kind, Deed::Panic, room);
     Ok(format!("a task of kind {name} panics\n"))
@@ -219,9 +240,9 @@ async fn block(State(faults): State<Arc<Faults>>, query: Parameters<HowLong>) ->
 
 async fn restart_storm(State(faults): State<Arc<Faults>>, query: Parameters<Nothing>) -> Answer {
     let Query(Nothing {}) = query?;
-    faults.storm.begin();
+    faults.trouble.begin();
     Ok(format!(
-        "the parser fails at each line for {} s\n",
+        "the parser fails at each line for {} s, until its supervisor gives up\n",
         STORM.as_secs()
     ))
 }

@@ -4,7 +4,6 @@ use lifespan::Kind;
 
 pub(super) static ACCEPTOR: Kind = Kind::new("acceptor");
 pub(super) static ANALYTICS: Kind = Kind::new("analytics");
-pub(super) static ANALYTICS_WORKER: Kind = Kind::new("analytics-worker");
 pub(super) static CACHE_READ: Kind = Kind::new("cache-read");
 pub(super) static CONNECTION: Kind = Kind::new("connection");
 pub(super) static DAEMON: Kind = Kind::new("daemon");
@@ -16,14 +15,14 @@ pub(super) static PARSER: Kind = Kind::new("parser");
 pub(super) static PRICE_FEED: Kind = Kind::new("price-feed");
 pub(super) static READER: Kind = Kind::new("reader");
 pub(super) static REQUEST: Kind = Kind::new("request");
+pub(super) static STARTUP: Kind = Kind::new("startup");
 pub(super) static THUMBNAIL: Kind = Kind::new("thumbnail");
 pub(super) static WRITER: Kind = Kind::new("writer");
 
 /// What faults can be planted as: `/fault/panic?kind=`, `/fault/spin?kind=`.
-pub(super) static ALL: [&Kind; 16] = [
+pub(super) static ALL: [&Kind; 15] = [
     &ACCEPTOR,
     &ANALYTICS,
-    &ANALYTICS_WORKER,
     &CACHE_READ,
     &CONNECTION,
     &DAEMON,

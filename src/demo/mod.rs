@@ -1,7 +1,7 @@
 //! The demo: an order service that is busy, with the agent inside it.
 //!
 //! It shows every family of tasks that a service has: connections and requests that fan out ([`app`], [`orders`]),
-//! a pipeline ([`ingest`]), a bounded pool ([`analytics`]), blocking jobs ([`thumbnails`]), a dedicated thread
+//! a supervised pipeline ([`ingest`]), a bounded pool ([`analytics`]), blocking jobs ([`thumbnails`]), a dedicated thread
 //! ([`prices`]), daemons ([`daemons`]); and what goes wrong in one, on request ([`fault`]).
 //!
 //! The service has a runtime for itself. The shutdown and the progress line run on another one, on the main thread: they
@@ -17,6 +17,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use lifespan::shutdown::{self, Settings};
+use lifespan::supervisor::BoxError;
 use lifespan::{Agent, Reason, Scope};
 use tokio::runtime::{self, Handle};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -39,6 +40,7 @@ mod report;
 mod service;
 mod store;
 mod thumbnails;
+mod topic;
 mod unheard;
 
 use progress::Progress;
@@ -66,18 +68,20 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Error> {
         let (args, agent, progress) = (args.clone(), Arc::clone(&agent), Arc::clone(&progress));
         move |root| operate(args, port, service, agent, progress, root)
     }));
-    progress.stopped(&finished.report);
+    let (report, output) = (finished.report, finished.output);
+    progress.stopped(&report);
     drop(agent);
     // A worker that a fault has blocked is left behind; the process ends all the same.
     of_service.shutdown_timeout(Duration::from_millis(500));
-    if finished.report.survivors().next().is_some() {
+    output.transpose()?;
+    if report.survivors().next().is_some() {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// How long live requests have to end.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long all parts have to end, one after the other: the load first, then requests, and then what they work with.
+const DRAIN: Duration = Duration::from_secs(7);
 /// How long it may take until the process has ended.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Some 30 seconds of exits at the default rate, so that a panic can be found a while after it was planted.
@@ -92,9 +96,13 @@ async fn operate(
     agent: Arc<Agent>,
     progress: Arc<Progress>,
     root: Scope,
-) {
+) -> Result<(), Error> {
     let app = port.address();
-    let feed = service::start(port, &service, &root, args.rate, progress.counts());
+    let start = service::start(port, root.clone(), args.rate, Arc::clone(progress.counts()));
+    let started = lifespan::spawn_on(&kinds::STARTUP, start, &service).await;
+    started
+        .map_err(|error| Error::Start(error.into()))?
+        .map_err(Error::Start)?;
     Progress::started(&args, app, &agent);
     let reason = tokio::select! {
         reason = shutdown::requested() => reason,
@@ -103,8 +111,7 @@ async fn operate(
     };
     progress.stopping(&reason, DRAIN);
     root.context().cancelled().await;
-    // Orders need prices to the end.
-    drop(feed);
+    Ok(())
 }
 
 /// Starts the agent, which watches that runtime from a thread of its own, until it is dropped.
@@ -148,6 +155,8 @@ pub(crate) enum Error {
     /// The app's address cannot be had.
     Listen(SocketAddr, io::Error),
     Runtime(io::Error),
+    /// A part of the service did not start.
+    Start(BoxError),
 }
 
 impl fmt::Display for Error {
@@ -161,6 +170,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::Runtime(error) => write!(f, "failed to start a runtime: {error}"),
+            Self::Start(error) => write!(f, "failed to start the service: {error}"),
         }
     }
 }

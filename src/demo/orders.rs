@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use lifespan::scope::JoinFailure;
+use lifespan::thread::CallError;
 use lifespan::{Kind, Scope, Track};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -72,7 +73,7 @@ async fn gather(shop: &Arc<Shop>, id: u64) -> Result<OrderView, Refusal> {
         customer,
         sku,
         quantity,
-        total_cents: quantity * shop.prices.of(sku),
+        total_cents: quantity * shop.prices.of(sku).await?,
         in_stock,
     })
 }
@@ -112,7 +113,7 @@ pub(super) async fn create(
     let at = Arc::clone(&shop);
     let insert = async move { at.database.insert().await };
     let id = in_time(&shop, ask(&request, &kinds::DB_QUERY, insert)).await?;
-    let cents = new.quantity * shop.prices.of(new.sku);
+    let cents = new.quantity * shop.prices.of(new.sku).await?;
     if !shop.analytics.submit(Sale { sku: new.sku, cents }) {
         shop.counts.rejected.add_one();
     }
@@ -125,7 +126,7 @@ pub(super) async fn create(
 /// Why a request brings no order.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Refusal {
-    /// A query panicked, or was aborted.
+    /// A query panicked or was aborted, or there are no prices.
     Broken,
     Conflict,
     Invalid,
@@ -139,6 +140,12 @@ impl From<JoinFailure<Conflict>> for Refusal {
             JoinFailure::Failed(Conflict) => Self::Conflict,
             _ => Self::Broken,
         }
+    }
+}
+
+impl From<CallError> for Refusal {
+    fn from(_: CallError) -> Self {
+        Self::Broken
     }
 }
 

@@ -1,51 +1,60 @@
-//! A dedicated thread: a feed whose library blocks.
+//! A dedicated thread: a feed whose library belongs to the thread that opened it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
 use std::time::Duration;
+
+use lifespan::thread::{CallError, Server, serve};
+use tokio::time::Instant;
 
 use super::chance;
 use super::kinds;
 use super::store::SKUS;
 
-/// The prices of today, in cents.
+/// The prices of today, in cents. The thread ends with the last one who can ask.
 #[derive(Debug)]
-pub(super) struct Prices(Vec<AtomicU64>);
+pub(super) struct Prices(Server<u64, u64>);
 
 impl Prices {
+    pub(super) fn open() -> io::Result<Self> {
+        serve(&kinds::PRICE_FEED, Feed::open, |feed, sku| feed.quote(sku)).map(Self)
+    }
+
     /// 0 where there is no such article.
-    pub(super) fn of(&self, sku: u64) -> u64 {
-        let index = usize::try_from(sku).unwrap_or(usize::MAX);
-        self.0.get(index).map_or(0, |price| price.load(Relaxed))
+    pub(super) async fn of(&self, sku: u64) -> Result<u64, CallError> {
+        self.0.call(sku).await
     }
 }
 
-/// The thread that keeps prices current, until this is dropped and for one change of a price longer.
-#[derive(Debug)]
-pub(super) struct Feed {
-    _open: mpsc::Sender<()>,
+/// As libraries have them that were not made for threads.
+struct Feed {
+    prices: Rc<[Cell<u64>]>,
+    changed: Instant,
 }
 
 impl Feed {
-    pub(super) fn start() -> (Self, Arc<Prices>) {
-        let prices = Arc::new(Prices(
-            (0..SKUS).map(|sku| AtomicU64::new(500 + 10 * sku)).collect(),
-        ));
-        let (open, closed) = mpsc::channel();
-        let feeding = Arc::clone(&prices);
-        lifespan::thread::spawn(&kinds::PRICE_FEED, move || feed(&feeding, &closed));
-        (Self { _open: open }, prices)
-    }
-}
-
-const EVERY: Duration = Duration::from_millis(250);
-
-fn feed(prices: &Prices, closed: &Receiver<()>) {
-    while closed.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-        let sku = usize::try_from(chance::below(SKUS)).unwrap_or_default();
-        if let Some(price) = prices.0.get(sku) {
-            price.store(100 + chance::below(5_000), Relaxed);
+    fn open() -> Self {
+        Self {
+            prices: (0..SKUS).map(|sku| Cell::new(500 + 10 * sku)).collect(),
+            changed: Instant::now(),
         }
     }
+
+    fn quote(&mut self, sku: u64) -> u64 {
+        if self.changed.elapsed() >= EVERY {
+            self.changed = Instant::now();
+            if let Some(price) = self.price(chance::below(SKUS)) {
+                price.set(100 + chance::below(5_000));
+            }
+        }
+        self.price(sku).map_or(0, Cell::get)
+    }
+
+    fn price(&self, sku: u64) -> Option<&Cell<u64>> {
+        self.prices.get(usize::try_from(sku).ok()?)
+    }
 }
+
+/// How often a price changes.
+const EVERY: Duration = Duration::from_millis(250);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lifespan::registry::{self, KindSummary};
 use lifespan::shutdown::Report;
-use lifespan::{Agent, Outcome, Reason};
+use lifespan::{Agent, Outcome, Reason, supervisor};
 use tokio::time::Instant;
 
 use super::counts::Counts;
@@ -74,22 +74,23 @@ impl Progress {
             served,
             late,
             rejected,
-            restarts,
+            ingested,
             skipped,
         } = &*self.counts;
         say(format_args!(
             "{:5.0} s  live {}  spawned {}  {}  served {served}  late {late}  rejected {rejected}  \
-             restarts {restarts}  skipped {skipped}",
+             skipped {skipped}  ingested {ingested}{}",
             self.start.elapsed().as_secs_f64(),
             tasks.live,
             tasks.spawned,
             tasks.ended,
+            exhausted()
         ));
     }
 
     pub(super) fn stopping(&self, reason: &Reason, limit: Duration) {
         say(format_args!(
-            "{:5.0} s  {reason}: draining; requests under way have {} s to end",
+            "{:5.0} s  {reason}: draining; what is under way has {} s to end",
             self.start.elapsed().as_secs_f64(),
             limit.as_secs()
         ));
@@ -120,6 +121,12 @@ impl Progress {
             say(format_args!("  {survivor}"));
         }
     }
+}
+
+/// The supervisors that have given up, if any.
+fn exhausted() -> String {
+    let exhausted = supervisor::exhausted();
+    exhausted.iter().map(|path| format!("  {path} gave up")).collect()
 }
 
 /// How many survivors are named; the tables count all.

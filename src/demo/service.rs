@@ -4,16 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lifespan::Scope;
+use lifespan::supervisor::BoxError;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
+use super::analytics::Analytics;
 use super::app::{self, Shop};
 use super::counts::Counts;
-use super::fault::{Faults, Storm};
-use super::prices::Feed;
+use super::fault::{Faults, Trouble};
+use super::prices::Prices;
 use super::store::{Cache, Database};
 use super::thumbnails::Thumbnails;
-use super::{Error, analytics, daemons, ingest, kinds, load};
+use super::{Error, daemons, ingest, kinds, load};
 
 /// The order service's port, which no other process is bound to.
 #[derive(Debug)]
@@ -41,31 +43,29 @@ impl Port {
     }
 }
 
-/// Starts all of it on that runtime, for a task of the root scope; what others work with comes first, since what came last
-/// is drained first. The feed of prices ends when it is dropped, all else with its scope.
-pub(super) fn start(port: Port, runtime: &Handle, root: &Scope, rate: u32, counts: &Arc<Counts>) -> Feed {
-    let _on = runtime.enter();
+/// Starts all of it on this runtime, each part in its scope; what others work with comes first, since what came last is
+/// drained first.
+pub(super) async fn start(port: Port, root: Scope, rate: u32, counts: Arc<Counts>) -> Result<(), BoxError> {
     let Port { listener, address } = port;
     let cache = Arc::new(Cache::default());
-    let storm = Arc::new(Storm::default());
-    let (feed, prices) = Feed::start();
-    // They end with the shop, and that with the last connection.
-    let (analytics, _workers) = analytics::start();
-    daemons::start(Arc::clone(&cache), &root.context());
-    ingest::start(Arc::clone(counts), Arc::clone(&storm), root.context());
+    let trouble = Arc::new(Trouble::default());
+    let prices = Prices::open()?;
+    let analytics = Analytics::start(&root);
+    daemons::start(Arc::clone(&cache), &root).await?;
+    ingest::start(&root, Arc::clone(&counts), Arc::clone(&trouble)).await?;
 
     let scope = root.child("app");
     let shop = Arc::new(Shop {
         analytics,
         cache,
-        counts: Arc::clone(counts),
+        counts: Arc::clone(&counts),
         database: Database::new(),
         prices,
         scope: scope.clone(),
         thumbnails: Thumbnails::default(),
     });
-    let router = app::router(&shop, Arc::new(Faults::new(storm)));
+    let router = app::router(&shop, Arc::new(Faults::new(trouble)));
     scope.spawn(&kinds::ACCEPTOR, move |cx| app::serve(listener, router, cx));
-    load::start(root, address, rate, Arc::clone(counts));
-    feed
+    load::start(&root, address, rate, counts);
+    Ok(())
 }

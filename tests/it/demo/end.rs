@@ -1,9 +1,10 @@
 //! How it ends.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::process::{Demo, request};
@@ -32,6 +33,65 @@ fn told_to_end_it_drains_and_reports_what_was_alive() {
     assert!(words.last().unwrap().starts_with("src/demo/fault.rs:"), "{leak}");
     // They could be aborted.
     assert_eq!(*alive, "nothing was still alive");
+    assert_all_ended(&output);
+}
+
+#[test]
+fn what_was_started_last_ends_first() {
+    let mut demo = Demo::start(&["--rate", "0"]);
+    let mut stream = connect(demo.agent);
+    write!(
+        stream,
+        "GET /debug/events?after=0 HTTP/1.0\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
+        demo.agent
+    )
+    .unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    stream.read_line(&mut head).unwrap();
+    assert!(head.contains(" 200 "), "{head}");
+    demo.signal("TERM");
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    let told = (told.lines())
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str::<Value>(data).unwrap());
+    let stopped: Vec<String> = told
+        .skip_while(|event| event["event"] != "shutdown_initiated")
+        .filter(|event| event["event"] == "stopped" && event["supervisor"].is_string())
+        .map(|event| event["child"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        stopped,
+        [
+            "writer",
+            "parser",
+            "reader",
+            "session-sweeper",
+            "config-reloader",
+            "cache-evictor"
+        ]
+    );
+    let (status, output) = demo.wait();
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert!(
+        output.ends_with("nothing was late\nnothing was still alive\n"),
+        "{output}"
+    );
+    assert_all_ended(&output);
+}
+
+/// Spawned = finished + live, and none is live.
+#[track_caller]
+fn assert_all_ended(output: &str) {
+    let last = output.lines().rfind(|line| line.contains("  live ")).unwrap();
+    let number = |word: &str| -> u64 {
+        let after = last.split_once(word).unwrap().1;
+        after.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let finished = ["completed ", "failed ", "panicked ", "cancelled "].map(number);
+    assert_eq!(number("live "), 0, "{last}");
+    assert_eq!(number("spawned "), finished.iter().sum::<u64>(), "{last}");
 }
 
 #[test]

@@ -68,19 +68,6 @@ fn a_planted_panic_is_the_outcome_of_a_task_of_that_kind() {
 }
 
 #[test]
-fn a_restart_storm_fails_the_parser_and_passes() {
-    let demo = Demo::start(&["--rate", "0"]);
-    demo.plant("restart-storm");
-    until("a parser that failed ten times", || {
-        demo.outcome("parser", "panicked") >= 10
-    });
-    until("a parser that stays", || {
-        let parsers = demo.tasks("kind=parser");
-        matches!(&parsers[..], [parser] if parser["age_seconds"].as_f64().unwrap() > 1.0)
-    });
-}
-
-#[test]
 fn a_spinning_task_costs_its_kind_that_much() {
     let demo = Demo::start(&["--rate", "0"]);
     demo.plant("spin?kind=load&ms=300");

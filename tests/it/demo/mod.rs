@@ -6,4 +6,5 @@ mod end;
 mod faults;
 pub(crate) mod process;
 mod service;
+mod supervision;
 mod usage;

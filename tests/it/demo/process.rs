@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::client::{Answer, get_from, send};
+use crate::exposition::Scrape;
 
 /// A demo with ports of its own, until it is dropped.
 pub(crate) struct Demo {
@@ -58,7 +59,7 @@ impl Demo {
     }
 
     pub(super) fn order(&self, body: &str) -> Answer {
-        send(self.app, &request(self.app, "POST /orders", body))
+        order(self.app, body)
     }
 
     /// What `/debug/kinds` says of that one; `None` where it has not been used.
@@ -80,6 +81,32 @@ impl Demo {
     pub(super) fn tasks(&self, query: &str) -> Vec<Value> {
         let tasks = get_from(self.agent, &format!("/debug/tasks?{query}")).json();
         tasks["tasks"].as_array().unwrap().clone()
+    }
+
+    pub(super) fn supervisor(&self, path: &str) -> Value {
+        let mut seen = get_from(self.agent, "/debug/supervisors").json();
+        let seen = seen["supervisors"].as_array_mut().unwrap();
+        let found: Vec<Value> = seen.drain(..).filter(|one| one["path"] == path).collect();
+        let [one] = &found[..] else {
+            panic!("{path}: {found:?}")
+        };
+        one.clone()
+    }
+
+    pub(super) fn child(&self, supervisor: &str, name: &str) -> Value {
+        let supervisor = self.supervisor(supervisor);
+        let mut children = supervisor["children"].as_array().unwrap().iter();
+        children.find(|child| child["name"] == name).unwrap().clone()
+    }
+
+    pub(super) fn events(&self, name: &str) -> Vec<Value> {
+        let mut told = get_from(self.agent, "/debug/events").json();
+        let told = told["events"].as_array_mut().unwrap();
+        told.drain(..).filter(|event| event["event"] == name).collect()
+    }
+
+    pub(super) fn scrape(&self) -> Scrape {
+        Scrape::parse(&get_from(self.agent, "/metrics").body)
     }
 
     #[cfg(unix)]
@@ -179,6 +206,10 @@ pub(super) fn line(lines: &Receiver<String>, start: &str) -> String {
 pub(super) fn address(line: &str) -> SocketAddr {
     let url = line.split_once("http://").expect(line).1;
     url.split_once('/').unwrap().0.parse().unwrap()
+}
+
+pub(super) fn order(app: SocketAddr, body: &str) -> Answer {
+    send(app, &request(app, "POST /orders", body))
 }
 
 pub(super) fn request(to: SocketAddr, line: &str, body: &str) -> String {
