@@ -128,7 +128,7 @@ fn parse(text: &str) -> Answer {
 
 /// Waits for something that other threads do.
 #[track_caller]
-pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = tokio::time::Instant::now();
     while !condition() {
         assert!(

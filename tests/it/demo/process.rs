@@ -83,10 +83,14 @@ impl Demo {
         tasks["tasks"].as_array().unwrap().clone()
     }
 
-    pub(super) fn supervisor(&self, path: &str) -> Value {
+    pub(super) fn supervisors(&self, path: &str) -> Vec<Value> {
         let mut seen = get_from(self.agent, "/debug/supervisors").json();
         let seen = seen["supervisors"].as_array_mut().unwrap();
-        let found: Vec<Value> = seen.drain(..).filter(|one| one["path"] == path).collect();
+        seen.drain(..).filter(|one| one["path"] == path).collect()
+    }
+
+    pub(super) fn supervisor(&self, path: &str) -> Value {
+        let found = self.supervisors(path);
         let [one] = &found[..] else {
             panic!("{path}: {found:?}")
         };

@@ -77,37 +77,46 @@ fn a_parser_that_panics_is_started_again_with_the_writer_and_the_reader_reads_on
 fn a_restart_storm_exhausts_the_supervisor_and_is_survived() {
     let demo = Demo::start(&["--rate", "20"]);
     demo.plant("restart-storm");
-    until("a service that is not ready", || {
-        get_from(demo.agent, "/readyz").status == 503
+    // It is given up for some seconds only: what is to be seen then is looked at together.
+    let gave_up = || {
+        let ingest = demo.supervisors("ingest").pop()?;
+        let scrape = demo.scrape();
+        let readiness = get_from(demo.agent, "/readyz");
+        (ingest["state"] == "exhausted" && scrape.value("lifespan_supervisor_exhausted", &[]) == Some(1.0))
+            .then_some((ingest, scrape, readiness))
+    };
+    let mut seen = None;
+    until("a supervisor that gave up", || {
+        seen = gave_up();
+        seen.is_some()
     });
+    let (ingest, scrape, readiness) = seen.unwrap();
+    assert_eq!(readiness.status, 503);
     assert!(
-        get_from(demo.agent, "/readyz")
-            .body
-            .contains("supervisor ingest gave up\n")
+        readiness.body.contains("supervisor ingest gave up\n"),
+        "{}",
+        readiness.body
     );
-    assert!(demo.outcome("parser", "panicked") > 10);
-    let ingest = demo.supervisor("ingest");
-    assert_eq!(ingest["state"], "exhausted");
     let cause = ingest["cause"].as_str().unwrap();
     assert!(
         cause.starts_with("child `parser` failed once too often: it panicked: the schema is not"),
         "{cause}"
     );
-    for child in ["reader", "parser", "writer"] {
-        assert_eq!(demo.child("ingest", child)["state"], "stopped");
-    }
-    let scrape = demo.scrape();
-    assert_eq!(scrape.value("lifespan_supervisor_exhausted", &[]), Some(1.0));
+    let children = ingest["children"].as_array().unwrap();
+    assert!(
+        children.iter().all(|child| child["state"] == "stopped"),
+        "{children:?}"
+    );
+    assert!(demo.outcome("parser", "panicked") > 10);
     let budget = |supervisor| {
         let labels = [("supervisor", supervisor)];
         scrape.value("lifespan_supervisor_budget_remaining", &labels)
     };
     assert_eq!(budget("daemons"), Some(5.0));
     let exhausted = demo.events("budget_exhausted");
-    assert_eq!(exhausted.len(), 1, "{exhausted:?}");
     assert_eq!(exhausted[0]["supervisor"], "ingest");
     assert_eq!(exhausted[0]["child"], "parser");
-    assert_eq!(demo.events("escalated").len(), 1);
+    assert_eq!(demo.events("escalated").len(), exhausted.len());
 
     // Nobody else minds, and it comes back.
     let served = demo.count("request", "spawned");
