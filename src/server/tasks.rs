@@ -130,10 +130,6 @@ async fn write_one(row: &Row, body: &mut Vec<u8>) {
 }
 
 /// Rows, the first of them with where their tasks wait.
-#[cfg_attr(
-    not(feature = "profile"),
-    expect(unused_variables, reason = "the filter has refused stacks")
-)]
 async fn answer(found: Found, filter: &Filter, streams: bool) -> Result<Response, Refusal> {
     let Found { rows, total, at } = found;
     let leaks = &filter.wanted.leaks;
