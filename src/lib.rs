@@ -40,6 +40,19 @@
 //! together stand in a [`Scope`]: see [`scope`]. [`run`] ends all of a service, in order and in time: see [`shutdown`].
 //! A *kind* is a low-cardinality name for a family of tasks: see [`Kind`].
 //!
+//! # What stands on it
+//!
+//! | module | gives |
+//! |---|---|
+//! | [`scope`] | a tree of cancellation, with reasons, deadlines and an end that is observed |
+//! | [`supervisor`] | children that are started in order, restarted within a budget, and stopped in reverse order |
+//! | [`worker`] | pools with two bounds, and checkpoints from which a restarted worker goes on |
+//! | [`shutdown`] | [`run`]: signals, a drain in order, a deadline that holds whatever the runtime does |
+//! | [`event`] | what happened to supervised and long-lived tasks, and what went wrong: a journal, and lines of `tracing` |
+//! | [`leak`] | verdicts on groups of tasks, with their evidence |
+//! | [`testing`] | a guard that fails a test whose tasks outlive it |
+//! | `profile` | where each task waits (with that feature) |
+//!
 //! # What a record knows, and when
 //!
 //! * Counts by kind are exact: live tasks are those spawned less those finished, and never negative. A task has
