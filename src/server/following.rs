@@ -101,7 +101,11 @@ impl Feed {
             let Self { follow, stop, .. } = &mut self;
             tokio::select! {
                 biased;
-                () = stopped(stop) => return (self, piece),
+                () = stopped(stop) => {
+                    // What came before the stop is told; then the next piece is empty.
+                    self.fill(&mut piece);
+                    return (self, piece);
+                }
                 () = follow.readable() => {}
                 () = quiet.as_mut() => {
                     piece.extend_from_slice(b": nothing new\n\n");
