@@ -22,8 +22,8 @@ pub(super) fn words(site: &SiteStates, verdict: Verdict, tasks: u64, evidence: O
         (Verdict::Orphaned, _) => "wait, and nothing is left that could wake them",
         (Verdict::Overstayed, 1) => "is alive though its scope has ended and its grace has passed",
         (Verdict::Overstayed, _) => "are alive though their scopes have ended and their grace has passed",
-        (Verdict::Overdue, 1) => "is older than it was declared to live at most",
-        (Verdict::Overdue, _) => "are older than they were declared to live at most",
+        (Verdict::Overdue, 1) => "is older than it was declared to live at most, or owes a heartbeat",
+        (Verdict::Overdue, _) => "are older than they were declared to live at most, or owe a heartbeat",
         (Verdict::Suspected, _) => "",
     });
     // Writing to a string cannot fail.
@@ -146,7 +146,7 @@ mod tests {
         let words = words(&site, Verdict::Overdue, 1, None);
         assert!(words.starts_with("1 `other` task spawned at "), "{words}");
         assert!(
-            words.contains(" is older than it was declared to live at most; "),
+            words.contains(" is older than it was declared to live at most, or owes a heartbeat; "),
             "{words}"
         );
     }

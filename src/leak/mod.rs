@@ -87,7 +87,7 @@ pub enum Verdict {
     Orphaned,
     /// Their scope has ended, and the time that they had to stop has passed.
     Overstayed,
-    /// They are older than they were declared to live at most.
+    /// They are older than they were declared to live at most, or the heartbeat that they promised has not come.
     Overdue,
     /// They are too old for their kind, and do not come back: see the [module](self).
     Suspected,

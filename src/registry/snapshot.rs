@@ -214,7 +214,7 @@ pub struct Row {
     pub orphaned: bool,
     /// Its scope was closed or cancelled, and the time that it had to stop has passed.
     pub overstayed: bool,
-    /// It has lived longer than it was declared to.
+    /// It has lived longer than it was declared to, or the heartbeat that it promised to its supervisor has not come.
     pub overdue: bool,
 }
 
@@ -328,9 +328,10 @@ pub(super) fn is_orphaned(look: &Look, left: u32) -> bool {
     }
 }
 
-/// Whether a task of that age has lived longer than it was declared to.
-pub(crate) fn is_overdue(max_lifetime: Option<Duration>, age: Duration) -> bool {
-    max_lifetime.is_some_and(|limit| age > limit)
+/// Whether a task of that age has lived longer than it was declared to, or owes a sign of life.
+pub(super) fn is_overdue(extra: &Extra, age: Duration) -> bool {
+    extra.facts.max_lifetime.is_some_and(|limit| age > limit)
+        || extra.scope().is_some_and(|scope| scope.is_silent())
 }
 
 /// Stands for one task at one count of polls, without the bit [`JUDGED`]; never 0.
@@ -394,7 +395,10 @@ fn read(
     let look = record.look().filter(wanted)?;
     let id = TaskId::new(look.id)?;
     let now = clock::ticks();
-    let said = record.pin(look.id, Said::of).unwrap_or_default();
+    let age = clock::between(look.born, now);
+    let said = record
+        .pin(look.id, |extra| Said::of(extra, age))
+        .unwrap_or_default();
     let orphaned = is_orphaned(&look, slab::mark(slab, place));
     Some(Row::new(id, &look, (start.time_at(now), now), said, orphaned))
 }
@@ -406,16 +410,18 @@ struct Said {
     scope: Option<Arc<str>>,
     supervisor: Option<Arc<str>>,
     overstayed: bool,
+    overdue: bool,
 }
 
 impl Said {
-    fn of(extra: &Extra) -> Self {
+    fn of(extra: &Extra, age: Duration) -> Self {
         let scope = extra.scope();
         Self {
             facts: extra.facts.clone(),
             scope: scope.map(|scope| scope.path()),
             supervisor: scope.and_then(|scope| scope.supervisor()),
             overstayed: scope.is_some_and(|scope| scope.overstays()),
+            overdue: is_overdue(extra, age),
         }
     }
 }
@@ -464,7 +470,7 @@ impl Row {
             long_lived: look.flags & flag::LONG_LIVED != 0,
             orphaned,
             overstayed: said.overstayed,
-            overdue: is_overdue(facts.max_lifetime, clock::between(look.born, now)),
+            overdue: said.overdue,
         }
     }
 }

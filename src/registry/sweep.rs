@@ -216,7 +216,7 @@ fn by_extra(record: &Record, id: u64, age: Duration) -> Verdicts {
     let verdicts = record.pin(id, |extra| Verdicts {
         orphaned: false,
         overstayed: extra.scope().is_some_and(|scope| scope.overstays()),
-        overdue: is_overdue(extra.facts.max_lifetime, age),
+        overdue: is_overdue(extra, age),
     });
     verdicts.unwrap_or_default()
 }

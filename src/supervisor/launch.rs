@@ -116,6 +116,10 @@ impl Membership for Run {
         self.backtraces
     }
 
+    fn is_silent(&self) -> bool {
+        self.is_overdue()
+    }
+
     fn overstays(&self) -> bool {
         self.member.get().is_some_and(|member| member.overstays())
     }

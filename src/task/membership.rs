@@ -28,6 +28,11 @@ pub(crate) trait Membership: Send + Sync {
         false
     }
 
+    /// Whether the task has promised signs of life, and the last one is too long ago.
+    fn is_silent(&self) -> bool {
+        false
+    }
+
     /// Whether the scope was closed, and the time that its tasks had to stop has passed.
     fn overstays(&self) -> bool;
 

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use lifespan::KindId;
 use lifespan::event::{self, Event};
 use lifespan::supervisor::{Backoff, ChildSpec, ChildState, End, Strategy, Supervisor};
 use tokio::time::{Instant, sleep};
+
+use crate::support::rows_of;
 
 use super::{Order, SECOND, actors, settle, start, states};
 
@@ -105,10 +108,12 @@ async fn a_heartbeat_that_does_not_come_is_told_once_and_so_is_its_return() {
     }
     sleep(SECOND * 21 / 2).await;
     assert!(overdue());
+    assert!(rows_of(KindId::named("sup-beats"))[0].overdue);
     sleep(60 * SECOND).await;
     beats.send(()).unwrap();
     settle().await;
     assert!(!overdue());
+    assert!(!rows_of(KindId::named("sup-beats"))[0].overdue);
     sleep(11 * SECOND).await;
     assert!(overdue());
     let told: Vec<Event> = told("watch-beats").into_iter().skip(1).collect();
