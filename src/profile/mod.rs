@@ -1,6 +1,6 @@
 //! Where tasks wait.
 //!
-//! Every other fact of a task is in its record. Where it waits is nowhere, until it is asked: [`dump`] polls tasks once
+//! Every other fact of a task is in its record. Where it waits is nowhere, until it is asked: [`dump()`] polls tasks once
 //! more, with a waker whose clones copy the stack of whoever makes them, and each leaf future makes one. It needs no
 //! flags, no annotations and no stop of the world, and costs nothing until somebody asks.
 //!
