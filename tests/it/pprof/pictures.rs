@@ -1,12 +1,14 @@
 //! Flame graphs.
 
-use std::future::pending;
+use tokio::sync::oneshot;
 
 use super::{asked, until};
 
 #[tokio::test]
 async fn a_picture_runs_its_own_script_and_nothing_else() {
-    let task = lifespan::spawn("pprof <picture>", pending::<()>());
+    // With a waker, so that no sweep of another test makes it an orphan.
+    let (_keeps, kept) = oneshot::channel::<()>();
+    let task = lifespan::spawn("pprof <picture>", kept);
     tokio::task::yield_now().await;
     let ours = "<title>pprof &lt;picture&gt;: 1 tasks, ";
     let answer = until("/debug/pprof/tasks/flamegraph", |answer| {
