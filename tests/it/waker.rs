@@ -323,6 +323,11 @@ fn results(program: &[Step], how: How) -> (Vec<String>, Vec<(u128, String)>) {
         (results.collect(), log)
     });
     drop(runtime);
+    #[cfg(all(feature = "profile", target_os = "linux"))]
+    if how == How::Probed {
+        // Who asks may still hold a record, and with it the runtime's waker, for the rest of its batch.
+        crate::support::wait_until("no waker outlives the runtime", || Arc::strong_count(&alive) == 1);
+    }
     assert_eq!(
         Arc::strong_count(&alive),
         1,
@@ -431,8 +436,13 @@ mod probed {
 
         #[test]
         fn a_program_does_the_same_while_it_is_probed(program in proptest::collection::vec(steps(), 1..6)) {
-            let raw = results(&program, How::Raw);
-            prop_assert_eq!(&raw, &results(&program, How::Probed));
+            // Of what is noted at one moment, `join!` decides the order by how often it was polled.
+            let in_order = |(results, mut noted): (Vec<String>, Vec<_>)| {
+                noted.sort();
+                (results, noted)
+            };
+            let raw = in_order(results(&program, How::Raw));
+            prop_assert_eq!(&raw, &in_order(results(&program, How::Probed)));
         }
     }
 
