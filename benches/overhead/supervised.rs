@@ -14,14 +14,14 @@ static KIND: Kind = Kind::new("bench-child");
 pub(crate) async fn run(case: Case, ops: u64) {
     if case == Case::Poll {
         // One long run: a restart for each thousand polls would be most of what is measured.
-        supervise(1, move || SelfWakes(ops)).await;
+        supervise(1, move |left| SelfWakes(if left == 0 { 0 } else { ops })).await;
     } else {
-        supervise(ops, || std::future::ready(Err::<(), _>("it fails"))).await;
+        supervise(ops, |_| std::future::ready(Err::<(), _>("it fails"))).await;
     }
 }
 
-/// Runs a child so often; the run after the last one says so.
-async fn supervise<F>(runs: u64, run: impl Fn() -> F + Send + 'static)
+/// Runs a child so often, and tells each run how many there are from it on; that after the last one says so.
+async fn supervise<F>(runs: u64, run: impl Fn(u64) -> F + Send + 'static)
 where
     F: Future + Send + 'static,
     F::Output: IntoExit,
@@ -34,8 +34,9 @@ where
         {
             tell.send(()).expect("somebody waits");
         }
+        let next = run(left);
         left = left.saturating_sub(1);
-        run()
+        next
     });
     let supervisor = Supervisor::builder("bench")
         .intensity(u32::MAX, Duration::from_secs(1))
