@@ -42,7 +42,7 @@ use crate::config::Environment;
 use crate::error::Error;
 use crate::leak;
 #[cfg(feature = "profile")]
-use crate::profile::{dump, lost};
+use crate::profile::{lost, tools};
 use crate::registry;
 
 #[cfg(feature = "profile")]
@@ -352,7 +352,7 @@ impl Builder {
         #[cfg(feature = "profile")]
         {
             jobs.push(("lost wakeups", Box::new(|stop| Box::pin(lost::watch(stop)))));
-            jobs.push(("stacks", Box::new(|stop| Box::pin(dump::rest(stop)))));
+            jobs.push(("stacks", Box::new(|stop| Box::pin(tools::rest(stop)))));
         }
         #[cfg(feature = "profile")]
         let dumps =

@@ -2,17 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::choose;
 use super::interned::{Interned, Stack};
 use super::lost::{self, Suspect};
-use crate::background::Stop;
+use super::tools::{Known, Taken, Tools};
 use crate::clock;
-use crate::leak::{self, Leaks};
+use crate::leak::Leaks;
 use crate::registry::{self, Place, Row};
-use crate::stack::{self, Symbols, Unwinder};
+use crate::stack;
 use crate::task::kind::KindId;
 use crate::task::probe::{Answer, Asking, Held, Refusal, Said, Tape, refusal};
 use crate::task::record::Look;
@@ -178,15 +178,7 @@ pub async fn dump(ask: &Ask) -> Result<Arc<Dump>, Refused> {
         ask,
         tools: tools.get(),
         interned: Interned::default(),
-        dump: Dump {
-            sampled_at: SystemTime::now(),
-            took: Duration::ZERO,
-            live: 0,
-            tasks: Vec::new(),
-            not_asked: 0,
-            cut: 0,
-            leaks: leak::groups(),
-        },
+        dump: Dump::empty(),
     };
     let chosen = dumping.choose();
     dumping.ask_all(chosen, start).await;
@@ -194,87 +186,6 @@ pub async fn dump(ask: &Ask) -> Result<Arc<Dump>, Refused> {
     tools.get().end(clock::ticks());
     dump.took = clock::between(start, clock::ticks());
     Ok(Arc::new(dump))
-}
-
-/// What is kept from one dump to the next; one has it at a time.
-struct Tools {
-    unwinder: Unwinder,
-    symbols: Symbols,
-    known: HashMap<u64, Known>,
-    /// When the last dump ended, in ticks, where files may still be held.
-    used: Option<u64>,
-}
-
-/// What a task said when it was asked last.
-struct Known {
-    /// How often it had been polled by then.
-    polls: u64,
-    /// In ticks.
-    at: u64,
-    stacks: Vec<Arc<Stack>>,
-}
-
-impl Tools {
-    fn end(&mut self, now: u64) {
-        self.used = Some(now);
-        if self.known.len() > MOST_KNOWN {
-            self.known = HashMap::new();
-        }
-    }
-}
-
-/// Lets go of files that no dump has needed for a while, until the stop.
-pub(crate) async fn rest(mut stop: Stop) {
-    while !stop.is_stopped() {
-        let _ = tokio::time::timeout(REST, stop.stopped()).await;
-        let mut tools = TOOLS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Kept::Free(Some(tools)) = &mut *tools
-            && tools
-                .used
-                .is_some_and(|used| clock::between(used, clock::ticks()) >= REST)
-        {
-            tools.symbols.rest();
-            tools.used = None;
-        }
-    }
-}
-
-static TOOLS: Mutex<Kept> = Mutex::new(Kept::Free(None));
-
-/// Where the tools are.
-enum Kept {
-    Free(Option<Box<Tools>>),
-    Taken,
-}
-
-/// The tools, until this is dropped.
-struct Taken(Option<Box<Tools>>);
-
-impl Taken {
-    fn take() -> Result<Self, Refused> {
-        let mut tools = TOOLS.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *tools, Kept::Taken) {
-            Kept::Taken => Err(Refused::Busy),
-            Kept::Free(tools) => Ok(Self(tools)),
-        }
-    }
-
-    fn get(&mut self) -> &mut Tools {
-        self.0.get_or_insert_with(|| {
-            Box::new(Tools {
-                unwinder: Unwinder::new(),
-                symbols: Symbols::new(),
-                known: HashMap::new(),
-                used: None,
-            })
-        })
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        *TOOLS.lock().unwrap_or_else(PoisonError::into_inner) = Kept::Free(self.0.take());
-    }
 }
 
 /// A dump that is being made.
@@ -509,9 +420,3 @@ const BATCH: usize = 256;
 /// How long a batch is waited for. Tasks whose worker is blocked are told as they are then, and hold nobody else up for
 /// longer.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// How long the files with symbols are held after a dump: the next one may follow soon.
-const REST: Duration = Duration::from_secs(10);
-
-/// The most answers that are remembered.
-const MOST_KNOWN: usize = 16_384;

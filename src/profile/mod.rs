@@ -48,6 +48,7 @@ mod share;
 pub(crate) mod tasks;
 pub(crate) mod text;
 pub(crate) mod threads;
+pub(crate) mod tools;
 pub(crate) mod view;
 mod waits;
 mod wire;
